@@ -1,0 +1,55 @@
+"""What the Julep API documents and this version does not have: a clear 501 for each, so that nobody takes it for a wrong address."""
+
+from fastapi import APIRouter
+
+from mentha.api.deps import TenantId
+from mentha.core.errors import NotServedYet
+
+router = APIRouter(include_in_schema=False)
+
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+# Path → what it is part of.
+ABSENT = {
+    "/agents/{owner_id}/docs": "documents",
+    "/agents/{owner_id}/docs/{doc_id}": "documents",
+    "/agents/{owner_id}/search": "search in documents",
+    "/users/{owner_id}/docs": "documents",
+    "/users/{owner_id}/docs/{doc_id}": "documents",
+    "/users/{owner_id}/search": "search in documents",
+    "/docs/{doc_id}": "documents",
+    "/embed": "embeddings",
+    "/agents/{agent_id}/tasks": "tasks",
+    "/agents/{agent_id}/tasks/{task_id}": "tasks",
+    "/tasks/{task_id}": "tasks",
+    "/tasks/{task_id}/executions": "tasks",
+    "/executions": "tasks",
+    "/executions/{execution_id}": "tasks",
+    "/executions/{execution_id}/transitions": "tasks",
+    "/executions/{execution_id}/transitions.stream": "tasks",
+    "/executions/{execution_id}/status.stream": "tasks",
+    "/secrets": "secrets",
+    "/secrets/{secret_id}": "secrets",
+    "/files": "files",
+    "/files/{file_id}": "files",
+    "/responses": "responses",
+    "/responses/{response_id}": "responses",
+}
+
+
+def _absent(path: str, what: str) -> None:
+    async def not_served(_: TenantId) -> None:
+        raise NotServedYet(f"{what} are not in this version of Mentha", fix="see 'What is not there yet' in the README")
+
+    router.add_api_route(path, not_served, methods=_METHODS)
+
+
+for _path, _what in ABSENT.items():
+    _absent(_path, _what)
+
+
+async def tool_not_served(_: TenantId) -> None:
+    """Changing a tool in place comes with the other types of tools."""
+    raise NotServedYet("changing a tool is not in this version of Mentha", fix="delete the tool and create it again")
+
+
+router.add_api_route("/agents/{agent_id}/tools/{tool_id}", tool_not_served, methods=["PUT", "PATCH"])

@@ -1,0 +1,40 @@
+"""Bodies: read once with a size limit by the middleware, parsed here with a depth limit, and free of NUL characters."""
+
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+
+from mentha.core.json import JsonInvalid, JsonValue, loads_hostile
+
+
+class BodyRequest(Request):
+    """A request whose JSON is parsed with our limits."""
+
+    async def json(self) -> JsonValue:
+        """The body as JSON.
+
+        Raises:
+            json.JSONDecodeError: it is none, or is nested too deeply; the framework makes a 422 of it.
+        """
+        raw = await self.body()
+        try:
+            return loads_hostile(raw, depth_max_levels=self.app.state.runtime.settings.json_depth_max_levels)
+        except JsonInvalid as error:
+            raise json.JSONDecodeError(str(error), "", error.position) from None
+
+
+class Route(APIRoute):
+    """A route that reads its body by `BodyRequest`."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Wrap the framework's handler."""
+        handle = super().get_route_handler()
+
+        async def with_limits(request: Request) -> Response:
+            return await handle(BodyRequest(request.scope, request.receive))
+
+        return with_limits

@@ -1,0 +1,100 @@
+"""What handlers ask for: the runtime, the tenant, a connection, a page.
+
+`Tx` and `Statement` end before the answer is sent (`scope="function"`), so what was answered is committed. No other dependency here yields.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Protocol
+from uuid import UUID
+
+from fastapi import Depends, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import APIKeyHeader
+from pydantic_core import PydanticCustomError
+
+from mentha.api.identity import Identity
+from mentha.core.config import Settings
+from mentha.store.pool import Database
+from mentha.store.pool import Tx as Connection
+from mentha.wire import filters
+from mentha.wire.common import LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX, OFFSET_MAX, Direction, Page, SortBy
+
+# Only for the published description: the check itself reads the headers that `auth/keys.py` knows.
+_scheme = APIKeyHeader(name="Authorization", auto_error=False)
+
+
+class Runtime(Protocol):
+    """What the handlers use of `server/runtime.py`; each engine adds its own attribute there."""
+
+    settings: Settings
+    database: Database
+    identity: Identity
+    turns: Any
+    providers: Any
+
+
+def runtime(request: Request) -> Any:
+    """The runtime of this server."""
+    return request.app.state.runtime
+
+
+async def tenant(request: Request, _: Annotated[str | None, Depends(_scheme)]) -> UUID:
+    """The tenant who is asking."""
+    return await request.app.state.runtime.identity.tenant(request.headers)
+
+
+async def transaction(request: Request, _: Annotated[UUID, Depends(tenant)]) -> AsyncIterator[Connection]:
+    """A transaction, committed before the answer goes out."""
+    async with request.app.state.runtime.database.transaction() as tx:
+        yield tx
+
+
+async def connection(request: Request, _: Annotated[UUID, Depends(tenant)]) -> AsyncIterator[Connection]:
+    """A connection for a handler that makes one statement, which is a transaction of its own."""
+    async with request.app.state.runtime.database.connection() as tx:
+        yield tx
+
+
+def page(
+    request: Request,
+    limit: Annotated[int, Query(ge=1, description="Rows, 1 to 1000; more is taken as 1000")] = LIST_LIMIT_DEFAULT,
+    offset: Annotated[int, Query(ge=0, le=OFFSET_MAX, description="Rows to skip")] = 0,
+    sort_by: Annotated[SortBy, Query(description="Which time to sort by")] = "created_at",
+    direction: Annotated[Direction, Query(description="Newest first, or oldest")] = "desc",
+) -> Page:
+    """How to list, from the query string, without a filter."""
+    return Page(limit=min(limit, LIST_LIMIT_MAX), offset=offset, sort_by=sort_by, direction=direction)
+
+
+def filtered_page(
+    request: Request,
+    plain: Annotated[Page, Depends(page)],
+    metadata_filter: Annotated[
+        str | None, Query(description="A JSON object; `metadata_filter.key=value` and `metadata_filter[key]=value` work as well")
+    ] = None,
+) -> Page:
+    """How to list, with a filter by metadata."""
+    try:
+        wanted = filters.from_query(request.query_params.multi_items())
+        predicate = filters.to_jsonpath(wanted) if wanted else None
+    except PydanticCustomError as error:
+        fault = {"loc": ("query", "metadata_filter"), "msg": error.message(), "type": error.type}
+        raise RequestValidationError([fault]) from None
+    return plain.model_copy(update={"metadata_filter": predicate})
+
+
+def project_page(
+    plain: Annotated[Page, Depends(filtered_page)],
+    project: Annotated[str | None, Query(max_length=255, description="Only what is in the project with this canonical name")] = None,
+) -> Page:
+    """How to list, with a filter by metadata and by project."""
+    return plain.model_copy(update={"project": project})
+
+
+RuntimeOf = Annotated[Any, Depends(runtime)]
+TenantId = Annotated[UUID, Depends(tenant)]
+Tx = Annotated[Connection, Depends(transaction, scope="function")]
+Statement = Annotated[Connection, Depends(connection, scope="function")]
+PlainPage = Annotated[Page, Depends(page)]
+FilteredPage = Annotated[Page, Depends(filtered_page)]
+ProjectPage = Annotated[Page, Depends(project_page)]

@@ -1,0 +1,124 @@
+"""The outermost layer of every request, in one pass: an id, the prefix `/api`, the size of the body, and the observation at the end.
+
+Pure ASGI: two layers of the framework's own kind would double the cost of a small request.
+"""
+
+import re
+import time
+from typing import Any
+
+from mentha import observe
+from mentha.api.errors import headers_of, route_of, to_body, unexpected_body
+from mentha.core.errors import BodyTooLarge
+from mentha.core.ids import new_id
+from mentha.core.json import dumps
+from mentha.observe.events import RequestFinished, request_id, trace_parent
+
+_GIVEN_ID = re.compile(rb"[A-Za-z0-9_.:-]{8,64}")
+PREFIX = "/api"
+
+Scope = Any
+Receive = Any
+Send = Any
+
+
+class Edge:
+    """Wraps the application. `body_bytes_max`: a larger body is refused, before it is read where its length is declared."""
+
+    def __init__(self, app: Any, *, body_bytes_max: int) -> None:
+        self._app = app
+        self._body_bytes_max = body_bytes_max
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection event."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        headers = {name: value for name, value in scope["headers"] if name in (b"x-request-id", b"content-length", b"traceparent")}
+        own_id = _id_of(headers.get(b"x-request-id"))
+        request_id.set(own_id)
+        trace_parent.set(headers.get(b"traceparent", b"").decode("latin-1"))
+        response = _Response(send, own_id)
+        scope = _without_prefix(scope)
+        try:
+            await self._serve(scope, receive, response, headers.get(b"content-length"))
+        finally:
+            observe.emit(
+                RequestFinished(method=_method(scope), route=route_of(scope), status=response.status, took_s=time.perf_counter() - began)
+            )
+
+    async def _serve(self, scope: Scope, receive: Receive, response: "_Response", length: bytes | None) -> None:
+        limit = self._body_bytes_max
+        if length is not None and length.isdigit() and int(length) > limit:
+            await response.answer(413, _too_large(limit))
+            return
+        try:
+            await self._app(scope, _limited(receive, limit) if length is None else receive, response.send)
+        except BodyTooLarge as error:
+            await response.answer(413, error)
+        except Exception as error:  # noqa: BLE001 - the framework raises a fault again after it was answered and logged
+            if not response.status:
+                await response.fault(error, route_of(scope))
+
+
+class _Response:
+    """Adds the id to the head of an answer and remembers its status, 0 until there is one."""
+
+    def __init__(self, send: Send, own_id: str) -> None:
+        self._send = send
+        self._id = own_id.encode()
+        self.status = 0
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self._id)]
+        await self._send(message)
+
+    async def answer(self, status: int, error: BodyTooLarge) -> None:
+        # The rest of the body is not read, so the connection can't be used again.
+        extra = [(name.lower().encode(), value.encode()) for name, value in headers_of(error).items()]
+        await self._body(status, dumps(to_body(error)), [*extra, (b"connection", b"close"), (b"access-control-allow-origin", b"*")])
+
+    async def fault(self, error: Exception, route: str) -> None:
+        await self._body(500, dumps(unexpected_body(error, route)), [(b"x-should-retry", b"false")])
+
+    async def _body(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+        head = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *headers]
+        await self.send({"type": "http.response.start", "status": status, "headers": head})
+        await self.send({"type": "http.response.body", "body": body})
+
+
+def _id_of(given: bytes | None) -> str:
+    return given.decode() if given and _GIVEN_ID.fullmatch(given) else new_id().hex
+
+
+def _method(scope: Scope) -> str:
+    # A method that HTTP does not know would be a label of the client's choice in the metrics.
+    return scope["method"] if scope["method"] in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS") else "-"
+
+
+def _without_prefix(scope: Scope) -> Scope:
+    path: str = scope["path"]
+    if path == PREFIX or path.startswith(PREFIX + "/"):
+        return {**scope, "path": path[len(PREFIX) :] or "/", "raw_path": (scope.get("raw_path") or b"")[len(PREFIX) :] or b"/"}
+    return dict(scope)
+
+
+def _limited(receive: Receive, limit: int) -> Receive:
+    seen = 0
+
+    async def counted() -> Any:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > limit:
+            raise _too_large(limit)
+        return message
+
+    return counted
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the body is larger than {limit:,} bytes", fix="send less at once; the operator sets body_bytes_max")

@@ -1,0 +1,110 @@
+"""What a turn answers, as JSON: the whole answer, and the chunks of a stream. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from mentha.core.clock import iso
+from mentha.core.json import JsonObject, dumps, loads
+from mentha.providers.types import Completion, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What every chunk of a turn repeats, and its whole answer has once."""
+
+    id: UUID
+    created_at: datetime
+
+
+def whole(head: Head, completion: Completion, warnings: Sequence[str]) -> bytes:
+    """The body of an answer that is not streamed; it is also what is kept for replay."""
+    message = {
+        "role": completion.role,
+        "content": completion.content,
+        "name": None,
+        "tool_call_id": None,
+        "tool_calls": completion.tool_calls,
+        "id": None,
+        "created_at": None,
+    }
+    choice = {"index": 0, "finish_reason": completion.finish_reason, "logprobs": completion.logprobs, "tool_calls": None, "message": message}
+    return dumps(
+        {
+            "id": head.id,
+            "created_at": iso(head.created_at),
+            "jobs": [],
+            "docs": [],
+            "usage": _usage(completion.usage),
+            "choices": [choice],
+            "warnings": list(warnings),
+        }
+    )
+
+
+class Chunks:
+    """Writes the chunks of one stream. Every one has a choice and a role in its delta; only the first has `docs`, only the last `usage`."""
+
+    def __init__(self, head: Head) -> None:
+        envelope = dumps({"id": head.id, "created_at": iso(head.created_at), "jobs": []})[:-1]
+        self._first = b"data: " + envelope + b',"docs":[],'
+        self._later = b"data: " + envelope + b","
+        self._begun = False
+
+    def text(self, content: str) -> bytes:
+        """A piece of text. Built from bytes: this is the hot path of a stream."""
+        return (
+            self._opening()
+            + b'"usage":null,"choices":[{"index":0,"finish_reason":null,"logprobs":null,"tool_calls":null,"delta":{"role":"assistant","content":'
+            + dumps(content)
+            + b',"tool_calls":null}}]}\n\n'
+        )
+
+    def tool_calls(self, calls: Sequence[JsonObject]) -> bytes:
+        """All calls, whole: clients of this API do not join pieces."""
+        return self._event(None, {"role": "assistant", "content": None, "tool_calls": list(calls)}, None)
+
+    def last(self, finish_reason: str, usage: Usage | None, warnings: Sequence[str]) -> bytes:
+        """The end of a turn that is stored."""
+        return self._event(finish_reason, {"role": "assistant", "content": "", "tool_calls": None}, usage, warnings=list(warnings))
+
+    def _opening(self) -> bytes:
+        if self._begun:
+            return self._later
+        self._begun = True
+        return self._first
+
+    def _event(self, finish_reason: str | None, delta: JsonObject, usage: Usage | None, **more: object) -> bytes:
+        choice = {"index": 0, "finish_reason": finish_reason, "logprobs": None, "tool_calls": None, "delta": delta}
+        return self._opening() + dumps({"usage": _usage(usage), "choices": [choice], **more})[1:] + b"\n\n"
+
+
+def failed(head: Head, body: JsonObject) -> bytes:
+    """The end of a stream whose turn failed after its first chunk; nothing of the turn is stored.
+
+    Args:
+        body: the body of an error, `{"error": {…}}`.
+    """
+    delta = {"role": "assistant", "content": "", "tool_calls": None}
+    choice = {"index": 0, "finish_reason": "stop", "logprobs": None, "tool_calls": None, "delta": delta}
+    envelope = {"id": head.id, "created_at": iso(head.created_at), "jobs": [], "usage": None, "choices": [choice]}
+    return b"data: " + dumps({**envelope, **body}) + b"\n\n"
+
+
+def replayed(answer: bytes) -> list[bytes]:
+    """A kept answer as a stream: its text in one chunk, its calls in one, and the end."""
+    kept = loads(answer)
+    choice = kept["choices"][0]
+    chunks = Chunks(Head(UUID(kept["id"]), datetime.fromisoformat(kept["created_at"])))
+    usage = Usage(**kept["usage"]) if kept["usage"] else None
+    events = [chunks.text(choice["message"]["content"])] if choice["message"]["content"] else []
+    if choice["message"]["tool_calls"]:
+        events.append(chunks.tool_calls(choice["message"]["tool_calls"]))
+    return [*events, chunks.last(choice["finish_reason"], usage, kept["warnings"])]
+
+
+def _usage(usage: Usage | None) -> JsonObject | None:
+    if usage is None:
+        return None
+    return {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens, "total_tokens": usage.total_tokens}

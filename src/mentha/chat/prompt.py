@@ -1,0 +1,200 @@
+"""Second stage of a turn: what is sent to which model, with which options. Pure; templates are rendered between `draft` and `compose`.
+
+    draft(context, request) → Drafted ── its templates are rendered ──→ compose(drafted, texts) → Prompt
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mentha.chat.context import Context
+from mentha.chat.messages import Draft, drafts, templates_of, with_texts
+from mentha.core.errors import BadRequest, FieldInvalid
+from mentha.core.json import JsonObject, dumps
+from mentha.wire.chat import OPTIONS, ChatInput, NamedToolChoice
+from mentha.wire.default_template import DEFAULT_SYSTEM_TEMPLATE
+
+_SESSION_HIDDEN = ("recall_options",)
+
+
+@dataclass(frozen=True, slots=True)
+class Drafted:
+    """What a turn is about to send, before its templates are rendered.
+
+    Attributes:
+        model: the name asked for.
+        options: settings for the model, by the names of `wire/chat.py`.
+        tools: tools to offer, as create-tool objects.
+        tool_choice: as a provider takes it, None for its default.
+        messages: the new messages.
+        templates: the system template, then those of the messages, in order.
+        variables: what templates can name.
+        warnings: what was asked for and is not done.
+    """
+
+    model: str
+    options: JsonObject
+    tools: list[JsonObject]
+    tool_choice: Any
+    messages: list[Draft]
+    templates: list[str]
+    variables: JsonObject
+    warnings: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a turn sends.
+
+    Attributes:
+        messages: the JSON array of all messages: system, history, new ones.
+        new: the new messages, rendered.
+    """
+
+    drafted: Drafted
+    messages: bytes
+    new: list[Draft]
+
+
+def draft(context: Context, request: ChatInput, *, default_model: str | None, messages_max: int) -> Drafted:
+    """Decide model, options, tools and messages.
+
+    Raises:
+        BadRequest: no model is named anywhere.
+        FieldInvalid: too many messages, or `tool_choice` names a tool that is not offered.
+    """
+    if len(request.messages) > messages_max:
+        raise FieldInvalid(f"at most {messages_max} messages in one request", loc=("body", "messages"), kind="too_long")
+    settings, unknown = _settings(context.agent, request)
+    model = settings.pop("model", None) or default_model
+    if not model:
+        raise BadRequest("no model is named", fix="set `model` in the agent or in this request, or the server's setting default_model")
+    tools, warnings = _tools(context.agent, request)
+    new = drafts(request.messages, context.open_calls)
+    templates = [_system_template(context)]
+    if context.session["render_templates"]:
+        templates += [text for message in new for text in templates_of(message)]
+    return Drafted(
+        model=model,
+        options=settings,
+        tools=tools,
+        tool_choice=_tool_choice(request, tools, warnings),
+        messages=new,
+        templates=templates,
+        variables=_variables(context, request, model, settings, tools),
+        warnings=[*unknown, *warnings, *_not_done(context, request)],
+    )
+
+
+def compose(context: Context, drafted: Drafted, rendered: Sequence[str]) -> Prompt:
+    """Put system message, history and new messages together; the history stays the bytes that it is."""
+    new = _rendered(drafted.messages, rendered[1:]) if len(rendered) > 1 else drafted.messages
+    system = [dumps({"role": "system", "content": rendered[0]})] if rendered[0].strip() else []
+    history = [context.history] if context.history else []
+    return Prompt(drafted, b"[" + b",".join([*system, *history, *(dumps(message.message) for message in new)]) + b"]", new)
+
+
+def body(model: str, prompt: Prompt, options: JsonObject, *, stream: bool) -> bytes:
+    """The body of the request to the provider; `messages` goes in as the bytes that it is."""
+    rest = dict(options)
+    if stream:
+        rest |= {"stream": True, "stream_options": {"include_usage": True}}
+    return b'{"model":' + dumps(model) + b',"messages":' + prompt.messages + (b"," + dumps(rest)[1:] if rest else b"}")
+
+
+def offered(drafted: Drafted) -> JsonObject:
+    """Tools and choice as OpenAI's API has them; empty where there are none."""
+    if not drafted.tools:
+        return {}
+    tools = [{"type": "function", "function": _function(tool)} for tool in drafted.tools]
+    return {"tools": tools, **({"tool_choice": drafted.tool_choice} if drafted.tool_choice else {})}
+
+
+def _settings(agent: JsonObject, request: ChatInput) -> tuple[JsonObject, list[str]]:
+    """Model and options: the agent's model < its default settings < what the request says, an explicit null included."""
+    defaults = agent["default_settings"] or {}
+    merged: JsonObject = {"model": agent["model"] or None, **{key: value for key, value in defaults.items() if key in (*OPTIONS, "model")}}
+    said = request.model_dump(mode="json", include=request.model_fields_set & {*OPTIONS, "model"})
+    merged |= said
+    unknown = [f"the agent's default_settings hold '{key}', which is no setting of a chat" for key in defaults if key not in (*OPTIONS, "model")]
+    return {key: value for key, value in merged.items() if value is not None}, unknown
+
+
+def _tools(agent: JsonObject, request: ChatInput) -> tuple[list[JsonObject], list[str]]:
+    """The agent's functions, then the request's; of two with one name the agent's counts."""
+    given = [tool.model_dump(mode="json", exclude_none=True) for tool in request.tools or ()]
+    own = [{"name": t["name"], "type": t["type"], "description": t["description"], t["type"]: t["spec"]} for t in agent["tools"] or ()]
+    by_name: dict[str, JsonObject] = {}
+    for tool in [*own, *given]:
+        by_name.setdefault(tool["name"], tool)
+    tools = [tool for tool in by_name.values() if tool["type"] == "function"]
+    warnings = [f"the tool '{t['name']}' is not offered: tools of type '{t['type']}' are not in this version" for t in by_name.values() if t not in tools]
+    return tools, warnings
+
+
+def _function(tool: JsonObject) -> JsonObject:
+    spec = tool.get("function") or {}
+    description = tool.get("description") or spec.get("description")
+    parameters = spec.get("parameters") or {"type": "object", "properties": {}}
+    return {"name": tool["name"], **({"description": description} if description else {}), "parameters": parameters}
+
+
+def _tool_choice(request: ChatInput, tools: list[JsonObject], warnings: list[str]) -> Any:
+    choice = request.tool_choice
+    if choice is None:
+        return None
+    if isinstance(choice, NamedToolChoice):
+        if choice.function.name not in {tool["name"] for tool in tools}:
+            raise FieldInvalid(f"no tool '{choice.function.name}' is offered", loc=("body", "tool_choice", "function", "name"), kind="unknown_tool")
+        return {"type": "function", "function": {"name": choice.function.name}}
+    if not tools:
+        warnings.append("tool_choice has no effect: no tool is offered")
+        return None
+    return choice
+
+
+def _system_template(context: Context) -> str:
+    chosen = context.session["system_template"]
+    if chosen is None:
+        chosen = context.agent["default_system_template"]
+    return DEFAULT_SYSTEM_TEMPLATE if chosen is None else chosen
+
+
+def _variables(context: Context, request: ChatInput, model: str, settings: JsonObject, tools: list[JsonObject]) -> JsonObject:
+    agents = [{key: value for key, value in agent.items() if key != "tools"} for agent in context.agents]
+    agent = next(each for each in agents if each["id"] == context.agent["id"])
+    return {
+        "session": {key: value for key, value in context.session.items() if key not in _SESSION_HIDDEN},
+        "agent": agent,
+        "current_agent": agent,
+        "agents": agents,
+        "user": context.users[0] if context.users else None,
+        "users": context.users,
+        "settings": {"model": model, **settings},
+        "tools": tools,
+        "docs": [],
+        "metadata": request.metadata or {},
+    }
+
+
+def _not_done(context: Context, request: ChatInput) -> list[str]:
+    session, said = context.session, request.model_fields_set
+    asked = {
+        "auto_run_tools does not act yet: calls of tools are returned": request.auto_run_tools or session["auto_run_tools"],
+        "forward_tool_calls does not act yet: calls of tools are returned in any case": session["forward_tool_calls"],
+        "context_overflow does not act yet: the whole history is sent": session["context_overflow"],
+        "token_budget does not act yet: the whole history is sent": session["token_budget"],
+        "recall does not act yet: this version has no documents": ("recall" in said and request.recall) or session["recall_options"],
+        "remember does not act yet": request.remember,
+    }
+    return [text for text, is_asked in asked.items() if is_asked]
+
+
+def _rendered(messages: Sequence[Draft], texts: Sequence[str]) -> list[Draft]:
+    left = list(texts)
+    done: list[Draft] = []
+    for message in messages:
+        count = len(templates_of(message))
+        done.append(with_texts(message, left[:count]) if count else replace(message))
+        left = left[count:]
+    return done

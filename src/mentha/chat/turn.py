@@ -1,0 +1,153 @@
+"""A chat turn, from its request to its stored answer: one function that names the stages in order.
+
+    load → draft → render → compose → ask → save
+
+No database connection is held while templates are rendered or the model is asked. Until `save`, nothing of the turn is stored.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from mentha import observe
+from mentha.chat import answer, prompt, reply, save
+from mentha.chat.context import Context
+from mentha.chat.load import load
+from mentha.chat.prompt import Drafted, Prompt
+from mentha.core.config import Settings
+from mentha.core.errors import ProviderTimeout
+from mentha.observe.events import TurnFinished
+from mentha.providers.service import Providers
+from mentha.providers.types import Completion, Route, Usage
+from mentha.sandbox.templates import Templates
+from mentha.store.pool import Database
+from mentha.store.turns import NewTurn
+from mentha.wire.chat import ChatInput
+
+_NO_USAGE = Usage(0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What turns work with; one for the process."""
+
+    settings: Settings
+    database: Database
+    providers: Providers
+    templates: Templates
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRequest:
+    """One request for a turn.
+
+    Attributes:
+        fingerprint: SHA-256 over tenant, path and body.
+        retried: the client says that it has sent this before.
+        custom_key: a provider's key that counts for this turn only.
+        head: id and time of the answer.
+    """
+
+    tenant: UUID
+    session_id: UUID
+    chat: ChatInput
+    fingerprint: bytes
+    head: answer.Head
+    retried: bool = False
+    idempotency_key: str | None = None
+    custom_key: str | None = None
+
+
+async def run(parts: Parts, request: TurnRequest, push: Callable[[bytes], None] | None) -> bytes:
+    """Run one turn; returns the body of its answer, which is stored by then.
+
+    Args:
+        push: takes the chunks of a streamed answer, the last one after the turn was stored; None for an answer in one piece.
+
+    Raises:
+        RequestRefused, ProviderError, Unavailable: nothing of the turn was stored.
+    """
+    began = time.perf_counter()
+    context = await load(parts.database, request.tenant, request.session_id, request.chat)
+    prepared = await prepare(parts, context, request.chat)
+    route = parts.providers.route(prepared.drafted.model, custom_key=request.custom_key)
+    options = parts.providers.options(route, {**prepared.drafted.options, **prompt.offered(prepared.drafted)})
+    warnings = [*prepared.drafted.warnings, *options.warnings]
+    chunks = answer.Chunks(request.head) if push else None
+    asked = time.perf_counter()
+    completion = await _ask(parts, route, prompt.body(route.model, prepared, options.body, stream=push is not None), began, chunks, push)
+    model_s = time.perf_counter() - asked
+    body = await _save(parts, request, context, prepared, completion, answer.whole(request.head, completion, warnings))
+    if chunks and push:
+        push(chunks.last(completion.finish_reason, completion.usage, warnings))
+    observe.emit(_finished(request, route, completion, time.perf_counter() - began, model_s))
+    return body
+
+
+async def prepare(parts: Parts, context: Context, request: ChatInput) -> Prompt:
+    """Everything up to the call of the model: what is sent, with all templates rendered.
+
+    Raises:
+        BadRequest, FieldInvalid: the request can't be served as it is.
+        TemplateFailed: a template is wrong, or ran out of its limits.
+    """
+    drafted = prompt.draft(
+        context, request, default_model=parts.settings.default_model, messages_max=parts.settings.messages_max
+    )
+    rendered = await parts.templates.render(drafted.templates, drafted.variables)
+    return prompt.compose(context, drafted, rendered)
+
+
+async def render(parts: Parts, tenant: UUID, session_id: UUID, request: ChatInput) -> tuple[Prompt, Drafted]:
+    """What `run` would send, without sending or storing anything.
+
+    Raises:
+        NotFound, BadRequest, FieldInvalid, TemplateFailed: as `run`.
+    """
+    context = await load(parts.database, tenant, session_id, request)
+    prepared = await prepare(parts, context, request)
+    return prepared, prepared.drafted
+
+
+async def _ask(
+    parts: Parts, route: Route, body: bytes, began: float, chunks: answer.Chunks | None, push: Callable[[bytes], None] | None
+) -> Completion:
+    left_s = parts.settings.turn_timeout_s - (time.perf_counter() - began)
+    if left_s <= 0:
+        raise ProviderTimeout(f"the turn took longer than {parts.settings.turn_timeout_s:g} s before the model was asked")
+    if chunks and push:
+        return await reply.ask_streaming(parts.providers, route, body, timeout_s=left_s, chunks=chunks, push=push)
+    return await reply.ask(parts.providers, route, body, timeout_s=left_s)
+
+
+async def _save(
+    parts: Parts, request: TurnRequest, context: Context, prepared: Prompt, completion: Completion, body: bytes
+) -> bytes:
+    wanted = request.chat.save
+    entries = await save.entries_of(context, prepared.new, completion, model=completion.model) if wanted else []
+    turn = NewTurn(
+        id=request.head.id,
+        session_id=request.session_id,
+        fingerprint=request.fingerprint,
+        idempotency_key=request.idempotency_key,
+        retried=request.retried,
+        since=context.started_at,
+        answer=body,
+    )
+    return await save.save(parts.database, request.tenant, turn, entries, replay_s=parts.settings.turn_replay_s)
+
+
+def _finished(request: TurnRequest, route: Route, completion: Completion, took_s: float, model_s: float) -> TurnFinished:
+    usage = completion.usage or _NO_USAGE
+    return TurnFinished(
+        model=completion.model,
+        provider=route.provider,
+        streamed=request.chat.stream,
+        saved=request.chat.save,
+        finish_reason=completion.finish_reason,
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        took_s=took_s,
+        model_s=model_s,
+    )

@@ -1,0 +1,193 @@
+"""Every error that Mentha raises on purpose, in one tree. `api/errors.py` alone turns them into HTTP answers.
+
+    MenthaError
+    ├── ConfigInvalid            the operator's settings; the process does not start
+    ├── RequestRefused           the caller's fault: 4xx, a retry cannot help
+    │   ├── Forbidden            403  who is asking
+    │   ├── NotFound             404
+    │   ├── Conflict             409
+    │   ├── BodyTooLarge         413
+    │   ├── BadRequest           400
+    │   │   ├── ParticipantInvalid, ConstraintViolated, TemplateFailed
+    │   └── FieldInvalid         422  names the field
+    ├── ProviderError            a model's provider failed
+    │   ├── ProviderRefused      400  bad request, unknown model, context too long
+    │   ├── ProviderKeyInvalid   400  the provider does not accept the key
+    │   ├── ProviderRateLimited  429  a retry helps
+    │   ├── ProviderTimeout      504  no answer in time
+    │   └── ProviderUnavailable  502  a retry may help
+    ├── Unavailable              503  the database is away, or the server is stopping; a retry helps
+    └── NotServedYet             501  documented by the API, not in this version
+"""
+
+from typing import Any, ClassVar
+
+
+class MenthaError(Exception):
+    """The root. Not raised itself.
+
+    Attributes:
+        reason: the stable, documented name of this error (`docs/errors.md`).
+        status: the HTTP status that fits it.
+        retry: whether sending the same request again can help; `None` leaves it to the client's own rule for the status.
+    """
+
+    reason: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+    retry: ClassVar[bool | None] = False
+
+    def __init__(self, message: str, *, fix: str | None = None, retry_after_s: float | None = None, **details: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+        self.retry_after_s = retry_after_s
+        self.details = details
+
+
+class ConfigInvalid(MenthaError):
+    """A setting is wrong, or something that the server needs is missing. Shown on the terminal; nothing was started."""
+
+    reason = "config_invalid"
+
+
+class RequestRefused(MenthaError):
+    """The request cannot be served as it is."""
+
+    reason = "bad_request"
+    status = 400
+
+
+class Forbidden(RequestRefused):
+    """The key is missing or wrong. The message never says which."""
+
+    reason = "forbidden"
+    status = 403
+
+
+class NotFound(RequestRefused):
+    """No such object for this tenant: it may not exist, or be another tenant's; the two look the same."""
+
+    reason = "not_found"
+    status = 404
+
+
+class Conflict(RequestRefused):
+    """A name is taken, or the object is in a state that forbids this."""
+
+    reason = "conflict"
+    status = 409
+
+
+class BodyTooLarge(RequestRefused):
+    """The body exceeds `body_bytes_max`."""
+
+    reason = "body_too_large"
+    status = 413
+
+
+class BadRequest(RequestRefused):
+    """Well-formed, but not possible as asked."""
+
+    reason = "bad_request"
+    status = 400
+
+
+class ParticipantInvalid(BadRequest):
+    """A session names an agent or a user that does not exist, or none at all."""
+
+    reason = "participant_invalid"
+
+
+class ConstraintViolated(BadRequest):
+    """A value breaks a rule of the data model (blank text, a budget below one, a text too long)."""
+
+    reason = "constraint_violated"
+
+
+class TemplateFailed(BadRequest):
+    """A template has a syntax error, or failed, or ran out of its time or memory."""
+
+    reason = "template_failed"
+
+
+class FieldInvalid(RequestRefused):
+    """One field is wrong in a way that only the server's state shows. Rendered like every other 422.
+
+    Args:
+        loc: the path to the field, like `("body", "messages", 0, "role")`.
+    """
+
+    reason = "validation_error"
+    status = 422
+
+    def __init__(self, message: str, *, loc: tuple[str | int, ...], kind: str = "value_error", fix: str | None = None) -> None:
+        super().__init__(message, fix=fix)
+        self.loc = loc
+        self.kind = kind
+
+
+class ProviderError(MenthaError):
+    """The model's provider did not answer as it should. Nothing of the turn was stored; what was there stays."""
+
+    reason = "provider_error"
+    status = 502
+    retry = True
+
+
+class ProviderRefused(ProviderError):
+    """The provider refuses this request (too long, unknown model, unsupported option); sending it again changes nothing."""
+
+    reason = "llm_bad_request"
+    status = 400
+    retry = False
+
+
+class ProviderKeyInvalid(ProviderError):
+    """The provider does not accept the key that was used: the operator's, or the one in `X-Custom-Api-Key`."""
+
+    reason = "llm_key_invalid"
+    status = 400
+    retry = False
+
+
+class ProviderRateLimited(ProviderError):
+    """The provider's rate limit or quota is used up. Wait `retry_after_s`, then send again."""
+
+    reason = "llm_rate_limited"
+    status = 429
+    retry = True
+
+
+class ProviderTimeout(ProviderError):
+    """No answer within the time limit. Sending again would run, and bill, the whole turn again."""
+
+    reason = "llm_timeout"
+    status = 504
+    retry = False
+
+
+class ProviderUnavailable(ProviderError):
+    """The provider cannot be reached, or failed (5xx), or broke its answer off."""
+
+    reason = "llm_api_error"
+    status = 502
+    retry = True
+
+
+class Unavailable(MenthaError):
+    """The server cannot answer now: the database is away, every connection is busy, or the server is stopping."""
+
+    reason = "unavailable"
+    status = 503
+    retry = True
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0, **details: Any) -> None:
+        super().__init__(message, retry_after_s=retry_after_s, **details)
+
+
+class NotServedYet(MenthaError):
+    """The Julep API documents this, and this version does not have it."""
+
+    reason = "not_served_yet"
+    status = 501
+    retry = False

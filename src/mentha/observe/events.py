@@ -1,0 +1,209 @@
+"""The vocabulary of observations: one frozen class for each thing worth telling. No event holds a secret or the text of a message.
+
+Adding one: define it here; `log` and `metrics` show it from its fields; name it in `docs/observability.md` (a test looks).
+"""
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+Level = Literal["debug", "info", "warning", "error"]
+
+# The id of the request that is being served, "" outside of one. Set by the outermost middleware; shown in every log line.
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """The base. `level` says how important the event is in the log; a class sets it, an instance may not."""
+
+    level: ClassVar[Level] = "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerStarted(Event):
+    """The server accepts requests."""
+
+    address: str
+    version: str
+    database: str
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerStopping(Event):
+    """A signal came in; running requests get `grace_s` seconds."""
+
+    signal: str
+    running: int
+    grace_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerStopped(Event):
+    """All is closed. `cut_off` turns did not end within the grace period."""
+
+    cut_off: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestFinished(Event):
+    """One HTTP request was answered. `route` is the template of the path, never the path itself."""
+
+    level: ClassVar[Level] = "info"
+    method: str
+    route: str
+    status: int
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestFailed(Event):
+    """A fault of ours: an exception that no class of `core/errors.py` stands for. The answer carries `error_id`."""
+
+    level: ClassVar[Level] = "error"
+    error_id: str
+    route: str
+    exception: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyMade(Event):
+    """A key was made for a tenant. `name` is the operator's name for it, never the key."""
+
+    tenant: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseStarted(Event):
+    """The embedded PostgreSQL runs; `began` tells whether this process started it or found it running."""
+
+    folder: str
+    began: bool
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseLost(Event):
+    """The embedded PostgreSQL ended without being asked to; it is started again. `exit_code` is None where another process had started it."""
+
+    level: ClassVar[Level] = "error"
+    exit_code: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseRestartFailed(Event):
+    """The embedded PostgreSQL could not be started again; the next attempt comes after `retry_after_s`."""
+
+    level: ClassVar[Level] = "error"
+    detail: str
+    retry_after_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseLocaleWeak(Event):
+    """The database does not see letters beyond ASCII: search by similarity (`likeness` of two alike Cyrillic words) misses most scripts."""
+
+    level: ClassVar[Level] = "warning"
+    likeness: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseStopped(Event):
+    """The embedded PostgreSQL was stopped, or left to the other servers that share it."""
+
+    left_running: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationApplied(Event):
+    """One migration ran."""
+
+    version: int
+    name: str
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnFinished(Event):
+    """A chat turn was answered and, where asked for, stored."""
+
+    model: str
+    provider: str
+    streamed: bool
+    saved: bool
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    took_s: float
+    model_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnFailed(Event):
+    """A chat turn ended without an answer; nothing of it was stored. `reason` is the error's documented name."""
+
+    level: ClassVar[Level] = "warning"
+    reason: str
+    streamed: bool
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnJoined(Event):
+    """A request that was sent again got the answer of the first one; `stored` tells a finished turn from a running one."""
+
+    stored: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderFailed(Event):
+    """A call to a model's provider failed. `detail` has no key and no message text."""
+
+    level: ClassVar[Level] = "warning"
+    provider: str
+    model: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateWorkerStarted(Event):
+    """A process that renders templates started."""
+
+    level: ClassVar[Level] = "debug"
+    pid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateWorkerEnded(Event):
+    """A process that renders templates ended: `idle`, `recycled`, `timeout`, `crashed` or `closed`."""
+
+    level: ClassVar[Level] = "debug"
+    pid: int
+    why: str
+
+
+Subscriber = Callable[[Event], None]
+
+_subscribers: list[Subscriber] = []
+
+
+def subscribe(subscriber: Subscriber) -> None:
+    """Call `subscriber` with every event from now on. It must not raise and must not block."""
+    _subscribers.append(subscriber)
+
+
+def unsubscribe(subscriber: Subscriber) -> None:
+    """Stop calling `subscriber`; no error where it was not subscribed."""
+    if subscriber in _subscribers:
+        _subscribers.remove(subscriber)
+
+
+def emit(event: Event) -> None:
+    """Tell every subscriber. Cheap where there is none."""
+    for subscriber in _subscribers:
+        subscriber(event)

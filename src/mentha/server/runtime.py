@@ -1,0 +1,89 @@
+"""The runtime: every part of a server that lives as long as it does, made in order and closed in the opposite one."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from mentha import observe
+from mentha.api.identity import Identity
+from mentha.chat.running import Turns
+from mentha.chat.turn import Parts
+from mentha.core.config import Settings
+from mentha.core.errors import MenthaError
+from mentha.observe.metrics import Metrics
+from mentha.providers.service import Providers
+from mentha.sandbox.templates import Templates
+from mentha.server import database as databases
+from mentha.server import first_key
+from mentha.server.first_key import FirstKey
+from mentha.store import embedded, maintenance
+from mentha.store.pool import Database
+
+PURGE_EVERY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What handlers and commands work with."""
+
+    settings: Settings
+    database: Database
+    identity: Identity
+    providers: Providers
+    templates: Templates
+    turns: Turns
+    metrics: Metrics
+    made_key: FirstKey | None
+
+
+@asynccontextmanager
+async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
+    """Start all parts; close them, the embedded database last, when the block ends.
+
+    Raises:
+        ConfigInvalid: something is wrong that the operator can mend.
+        Unavailable: an external database can't be reached.
+    """
+    first_key.check(settings)
+    async with AsyncExitStack() as stack:
+        metrics = Metrics()
+        observe.subscribe(metrics.subscribe)
+        stack.callback(observe.unsubscribe, metrics.subscribe)
+        place = await databases.find(settings)
+        stack.push_async_callback(asyncio.to_thread, place.release)
+        if place.server is not None:
+            _background(stack, embedded.keep_alive(place.server))
+        await databases.prepare_schema(place, settings)
+        database = await databases.connect(place, settings)
+        stack.push_async_callback(database.close)
+        made_key = await first_key.ensure(settings, database)
+        providers = Providers(settings)
+        stack.push_async_callback(providers.close)
+        templates = Templates(settings)
+        stack.push_async_callback(templates.close)
+        _background(stack, _purge(database, settings))
+        turns = Turns(Parts(settings, database, providers, templates))
+        yield Runtime(settings, database, Identity(settings, database), providers, templates, turns, metrics, made_key)
+
+
+def _background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.create_task(work)
+
+    async def end() -> None:
+        task.cancel()
+        await asyncio.wait([task])
+
+    stack.push_async_callback(end)
+
+
+async def _purge(database: Database, settings: Settings) -> None:
+    """Drop kept answers that nobody will ask for any more."""
+    while True:
+        await asyncio.sleep(PURGE_EVERY_S)
+        try:
+            async with database.transaction() as tx:
+                await maintenance.purge_turns(tx, older_than_s=settings.turn_replay_s)
+        except MenthaError:
+            continue  # the database is away; the next round does it

@@ -1,0 +1,67 @@
+"""The driver's errors as ours. Constraints have names; what a broken one means to a client stands in one table here."""
+
+import asyncpg
+
+from mentha.core.errors import Conflict, ConstraintViolated, NotFound, ParticipantInvalid, Unavailable
+
+# What the driver and the socket below it raise. TimeoutError is an OSError.
+FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+
+_GONE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.CannotConnectNowError,
+    OSError,
+)
+
+_CONFLICTS = {
+    "project_canonical_name_taken": "a project with this canonical_name exists",
+    "agent_canonical_name_taken": "an agent with this canonical_name exists",
+    "tool_name_taken": "the agent has a tool with this name",
+    "tenant_name_taken": "a tenant with this name exists",
+    "api_key_digest_taken": "this key is in use already",
+    "projects_pkey": "a project with this id exists",
+}
+_MISSING = {
+    "tool_agent_exists": "No agent found during create",
+    "agent_project_exists": "No project found",
+    "user_project_exists": "No project found",
+    "turn_session_exists": "No session found",
+    "entry_session_exists": "No session found",
+}
+_BROKEN = {
+    "agent_about_length": "about: at most 16,000 characters",
+    "agent_template_not_blank": "default_system_template: must not be blank",
+    "session_situation_not_blank": "situation: must not be blank; leave it out or send null",
+    "session_template_not_blank": "system_template: must not be blank; leave it out or send null",
+    "session_token_budget_positive": "token_budget: must be above 0",
+    "tenant_name_valid": "a tenant's name has 1 to 63 lower-case letters, digits, dots, dashes and underscores",
+}
+_PARTICIPANTS = {
+    "session_agent_exists": "The specified participant ID is invalid: no such agent",
+    "session_user_exists": "The specified participant ID is invalid: no such user",
+}
+
+
+def translated(error: Exception) -> Exception:
+    """The error to raise in place of `error`; itself where it stands for a fault of ours."""
+    constraint = getattr(error, "constraint_name", None) or ""
+    if isinstance(error, asyncpg.UniqueViolationError) and constraint in _CONFLICTS:
+        return Conflict(_CONFLICTS[constraint])
+    if constraint in _PARTICIPANTS:
+        return ParticipantInvalid(_PARTICIPANTS[constraint])
+    if constraint in _MISSING:
+        return NotFound(_MISSING[constraint])
+    if isinstance(error, asyncpg.CheckViolationError) and constraint in _BROKEN:
+        return ConstraintViolated(_BROKEN[constraint])
+    if isinstance(error, asyncpg.exceptions.DataError):
+        return ConstraintViolated("a value is out of range")
+    if isinstance(error, asyncpg.QueryCanceledError):
+        return Unavailable("the database took too long", retry_after_s=2)
+    # The driver uses one class for a lost connection and for misuse; only the former is not our fault.
+    if isinstance(error, _GONE) or (isinstance(error, asyncpg.InterfaceError) and "clos" in str(error)):
+        return Unavailable("the database is not available now", retry_after_s=1)
+    return error

@@ -1,0 +1,15 @@
+"""Regular cleaning, for all tenants at once."""
+
+from mentha.store.pool import Tx
+
+PURGE_ROWS_MAX = 5_000
+PURGE_TURNS = """
+DELETE FROM turns WHERE (tenant_id, id) IN (
+    SELECT tenant_id, id FROM turns WHERE created_at < now() - make_interval(secs => $1) ORDER BY created_at LIMIT $2)
+"""
+
+
+async def purge_turns(tx: Tx, *, older_than_s: float) -> int:
+    """Drop kept answers that no retry will ask for any more; at most 5,000 at a time. Returns how many."""
+    done: str = await tx.execute(PURGE_TURNS, older_than_s, PURGE_ROWS_MAX)
+    return int(done.rpartition(" ")[2])

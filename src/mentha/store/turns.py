@@ -1,0 +1,216 @@
+"""A chat turn in PostgreSQL: what it reads before the model is called, and what it writes after.
+
+The write is one transaction: it locks the session's row, which gives concurrent turns their order, and stores the new messages, the answer,
+and the fingerprint with the answer for a client that sends the request again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from mentha.core.errors import NotFound
+from mentha.core.json import JsonObject
+from mentha.store.pool import Tx
+
+ISO = """'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'"""
+
+CONTEXT = f"""
+SELECT now() AS started_at, x.situation, x.system_template, x.render_templates, x.token_budget, x.context_overflow, x.auto_run_tools,
+    x.forward_tool_calls, x.recall_options, x.metadata, x.summary, x.last_seq,
+    to_char(x.created_at AT TIME ZONE 'UTC', {ISO}) AS created_at, to_char(x.updated_at AT TIME ZONE 'UTC', {ISO}) AS updated_at,
+    (SELECT jsonb_agg(jsonb_build_object('id', a.id, 'name', a.name, 'canonical_name', a.canonical_name, 'about', a.about, 'model', a.model,
+        'instructions', a.instructions, 'default_settings', a.default_settings, 'default_system_template', a.default_system_template,
+        'metadata', a.metadata, 'project', p.canonical_name, 'created_at', to_char(a.created_at AT TIME ZONE 'UTC', {ISO}),
+        'updated_at', to_char(a.updated_at AT TIME ZONE 'UTC', {ISO}),
+        'tools', (SELECT jsonb_agg(jsonb_build_object('name', t.name, 'type', t.type, 'description', t.description, 'spec', t.spec)
+                    ORDER BY t.created_at, t.id)
+                  FROM tools t WHERE t.tenant_id = a.tenant_id AND t.agent_id = a.id)) ORDER BY sa.position)
+     FROM session_agents sa JOIN agents a ON a.tenant_id = sa.tenant_id AND a.id = sa.agent_id
+     JOIN projects p ON p.tenant_id = a.tenant_id AND p.id = a.project_id
+     WHERE sa.tenant_id = x.tenant_id AND sa.session_id = x.id) AS agents,
+    (SELECT jsonb_agg(jsonb_build_object('id', u.id, 'name', u.name, 'about', u.about, 'metadata', u.metadata,
+        'created_at', to_char(u.created_at AT TIME ZONE 'UTC', {ISO}), 'updated_at', to_char(u.updated_at AT TIME ZONE 'UTC', {ISO}))
+        ORDER BY su.position)
+     FROM session_users su JOIN users u ON u.tenant_id = su.tenant_id AND u.id = su.user_id
+     WHERE su.tenant_id = x.tenant_id AND su.session_id = x.id) AS users
+FROM sessions x
+WHERE x.tenant_id = $1 AND x.id = $2
+"""
+# The replayed messages as one run of JSON: bytes, so that nothing here decodes or parses them. `tail` is what follows the last message with
+# tool calls, if that is near the end: it tells which calls were not answered.
+HISTORY = """
+SELECT convert_to(COALESCE(string_agg(e.message::text, ',' ORDER BY e.seq), ''), 'UTF8') AS messages, count(*) AS count,
+    (SELECT json_agg(l.message ORDER BY l.seq) FROM entries l
+     WHERE l.tenant_id = $1 AND l.session_id = $2 AND l.role IN ('assistant', 'tool') AND l.seq >= (
+        SELECT max(m.seq) FROM entries m WHERE m.tenant_id = $1 AND m.session_id = $2 AND m.seq > $4 - 300 AND m.has_calls)) AS tail
+FROM entries e
+WHERE e.tenant_id = $1 AND e.session_id = $2 AND e.source = ANY ($3) AND NOT EXISTS (
+    SELECT 1 FROM entry_relations r WHERE r.tenant_id = e.tenant_id AND r.session_id = e.session_id AND r.head = e.id)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ContextRow:
+    """All that a turn needs to know of its session.
+
+    Attributes:
+        started_at: the database's clock when the turn began.
+        session: the session's own fields.
+        agents: in the order given, each with its `tools`; empty once all are gone.
+        users: in the order given.
+        history: comma-joined JSON messages, b"" for none.
+        history_count: how many they are.
+        tail: the last message with tool calls near the end of the history and what assistants and tools said after it.
+    """
+
+    started_at: datetime
+    session: JsonObject
+    agents: list[JsonObject]
+    users: list[JsonObject]
+    history: bytes
+    history_count: int
+    tail: list[JsonObject]
+
+
+async def load(tx: Tx, tenant: UUID, session_id: UUID, *, sources: Sequence[str]) -> ContextRow:
+    """Read a session, its participants and its history for a turn.
+
+    Args:
+        sources: which entries are replayed.
+
+    Raises:
+        NotFound: the tenant has no such session.
+    """
+    row = await tx.fetchrow(CONTEXT, tenant, session_id)
+    if row is None:
+        raise NotFound("Session not found during chat")
+    session: dict[str, Any] = dict(row)
+    started_at, agents, users = session.pop("started_at"), session.pop("agents") or [], session.pop("users") or []
+    session["id"] = str(session_id)
+    last_seq = session.pop("last_seq")
+    if last_seq == 0:
+        return ContextRow(started_at, session, agents, users, b"", 0, [])
+    history = await tx.fetchrow(HISTORY, tenant, session_id, list(sources), last_seq)
+    return ContextRow(started_at, session, agents, users, history["messages"], history["count"], history["tail"] or [])
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """One message to store.
+
+    Attributes:
+        message: its JSON as a provider takes it.
+        content: its parts as the client sent them, where `message` does not tell them; None otherwise.
+        has_calls: it is an assistant's message with tool calls.
+    """
+
+    id: UUID
+    source: str
+    role: str
+    name: str | None
+    message: str
+    content: str | None
+    has_calls: bool
+    model: str
+    tokenizer: str
+    token_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewTurn:
+    """A finished turn to store.
+
+    Attributes:
+        fingerprint: SHA-256 of what makes a request the same one.
+        retried: the request said that it was sent before.
+        since: a turn with the same fingerprint stored after this moment is this one, stored by another process.
+        answer: the body of the answer, kept for replay.
+    """
+
+    id: UUID
+    session_id: UUID
+    fingerprint: bytes
+    idempotency_key: str | None
+    retried: bool
+    since: datetime
+    answer: bytes
+
+
+TAKE_SEQ = "UPDATE sessions SET last_seq = last_seq + $3, updated_at = now() WHERE tenant_id = $1 AND id = $2 RETURNING last_seq - $3"
+# A retry and the request that it repeats can run at the same time on two machines; whoever comes second finds the other's row here. Two
+# requests that merely look alike are both stored: one of the two must have said that it is a retry, or carry the same key.
+SAVE = """
+WITH turn AS (
+    INSERT INTO turns (tenant_id, id, session_id, fingerprint, idempotency_key, retried, answer)
+    SELECT $1, $2, $3, $4, $5, $6, $7
+    WHERE NOT EXISTS (
+        SELECT 1 FROM turns t WHERE t.tenant_id = $1 AND t.fingerprint = $4 AND t.created_at > $8
+        AND (t.retried OR $6 OR t.idempotency_key = $5))
+    RETURNING id
+), stored AS (
+    INSERT INTO entries (tenant_id, id, session_id, seq, turn_id, source, role, name, message, content, has_calls, model, tokenizer,
+        token_count)
+    SELECT $1, e.id, $3, $9 + e.position, turn.id, e.source, e.role, e.name, e.message::json, e.content::json, e.has_calls, e.model,
+        e.tokenizer, e.token_count
+    FROM turn, unnest($10::uuid[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::boolean[], $17::text[], $18::text[],
+        $19::int[]) WITH ORDINALITY AS e (id, source, role, name, message, content, has_calls, model, tokenizer, token_count, position)
+)
+SELECT id FROM turn
+"""
+
+
+async def save(tx: Tx, tenant: UUID, turn: NewTurn, entries: Sequence[NewEntry]) -> bool:
+    """Store a finished turn with its messages. Needs a transaction around it; takes the lock of the session's row where there are entries.
+
+    Returns:
+        False where the same turn was stored meanwhile by another process: roll back, and answer with `find`.
+
+    Raises:
+        NotFound: the session was deleted while the turn ran.
+    """
+    first = await tx.fetchval(TAKE_SEQ, tenant, turn.session_id, len(entries)) if entries else 0
+    if first is None:
+        raise NotFound("Session not found during chat: it was deleted while the turn ran")
+    columns = [
+        [getattr(entry, field) for entry in entries]
+        for field in ("id", "source", "role", "name", "message", "content", "has_calls", "model", "tokenizer", "token_count")
+    ]
+    saved = await tx.fetchval(
+        SAVE,
+        tenant,
+        turn.id,
+        turn.session_id,
+        turn.fingerprint,
+        turn.idempotency_key,
+        turn.retried,
+        turn.answer,
+        turn.since,
+        first,
+        *columns,
+    )
+    return saved is not None
+
+
+FIND = """
+SELECT t.answer FROM turns t
+WHERE t.tenant_id = $1 AND t.fingerprint = $2 AND t.created_at > now() - make_interval(secs => $3) ORDER BY t.created_at DESC LIMIT 1
+"""
+
+
+async def find(tx: Tx, tenant: UUID, fingerprint: bytes, *, within_s: float) -> bytes | None:
+    """The kept answer of the newest turn with this fingerprint, not older than `within_s`."""
+    return await tx.fetchval(FIND, tenant, fingerprint, within_s)
+
+
+FIND_KEY = """
+SELECT t.fingerprint, t.answer FROM turns t
+WHERE t.tenant_id = $1 AND t.idempotency_key = $2 AND t.created_at > now() - make_interval(secs => $3) ORDER BY t.created_at DESC LIMIT 1
+"""
+
+
+async def find_key(tx: Tx, tenant: UUID, idempotency_key: str, *, within_s: float) -> tuple[bytes, bytes] | None:
+    """Fingerprint and kept answer of the newest turn under this `Idempotency-Key`, not older than `within_s`."""
+    row = await tx.fetchrow(FIND_KEY, tenant, idempotency_key, within_s)
+    return (row["fingerprint"], row["answer"]) if row else None

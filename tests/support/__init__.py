@@ -1,0 +1,1 @@
+"""What several rings of tests share: real servers that stand in for what is not ours."""
