@@ -21,7 +21,7 @@ import pytest
 
 from mentha.core.errors import ConfigInvalid
 from mentha.observe import subscribe, unsubscribe
-from mentha.observe.events import DatabaseLost, DatabaseStarted, DatabaseStopped, Event
+from mentha.observe.events import DatabaseLocaleWeak, DatabaseLost, DatabaseRestartFailed, DatabaseStarted, DatabaseStopped, Event
 from mentha.store import cluster, embedded
 
 IS_ROOT = os.geteuid() == 0
@@ -34,9 +34,8 @@ import json, sys
 from pathlib import Path
 from mentha.observe import subscribe
 from mentha.store import embedded
-from mentha.observe.events import DatabaseStarted, DatabaseStopped
 def tell(event):
-    print(json.dumps({"event": type(event).__name__, "began": getattr(event, "began", None), "left": getattr(event, "left_running", None)}), flush=True)
+    print(json.dumps({"began": getattr(event, "began", None), "left": getattr(event, "left_running", None)}), flush=True)
 subscribe(tell)
 server = embedded.acquire(Path(sys.argv[1]), fsync=False)
 print(json.dumps({"pid": server.pid}), flush=True)
@@ -47,7 +46,7 @@ server.release()
 
 class Holder:
     def __init__(self, home: Path) -> None:
-        environ = {**os.environ, "PYTHONPATH": str(Path(embedded.__file__).parents[2])}
+        environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self.process = subprocess.Popen(
             [sys.executable, "-c", HOLDER, str(home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ, text=True
         )
@@ -130,6 +129,14 @@ def postmasters(ground: Path) -> list[psutil.Process]:
     return found
 
 
+def runs(pid: object) -> bool:
+    """Whether it runs; one that ended and waits for its parent to look does not."""
+    try:
+        return psutil.Process(int(str(pid))).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def wait_until(condition: Callable[[], object]) -> None:
     until_s = time.monotonic() + DEADLINE_S
     while not condition():
@@ -166,7 +173,7 @@ def test_acquire_new_home_makes_database_and_release_stops_it(ground: Path, even
     finally:
         server.release()
         server.release()
-    assert not psutil.pid_exists(server.pid)
+    assert not runs(server.pid)
     assert [type(event) for event in events] == [DatabaseStarted, DatabaseStopped]
 
 
@@ -200,9 +207,9 @@ def test_two_processes_share_one_server_and_the_last_stops_it(made: Path, holder
     pid = first.line()["pid"]
     assert second.line()["pid"] == pid
     assert first.release()["left"] is True
-    assert psutil.pid_exists(int(str(pid)))
+    assert runs(pid)
     assert second.release()["left"] is False
-    assert not psutil.pid_exists(int(str(pid)))
+    wait_until(lambda: not runs(pid))
 
 
 def test_server_left_over_by_killed_process_is_joined_and_stopped_by_the_next(made: Path, holders: Callable[[Path], Holder]) -> None:
@@ -279,6 +286,37 @@ def test_keep_alive_starts_a_killed_server_again_and_tells(made: Path, events: l
     assert DatabaseLost(exit_code=-signal.SIGKILL) in events
 
 
+def test_keep_alive_tells_failed_attempts_and_goes_on(made: Path, events: list[Event]) -> None:
+    server = embedded.acquire(made, fsync=False)
+    conf = server.folder / "postgresql.conf"
+    kept = conf.read_text()
+
+    async def watch() -> None:
+        watching = asyncio.create_task(embedded.keep_alive(server, every_s=0.01))
+        async with asyncio.timeout(DEADLINE_S):
+            while not any(isinstance(event, DatabaseRestartFailed) for event in events):
+                await asyncio.sleep(0.01)
+            conf.write_text(kept)
+            while not server.alive():
+                await asyncio.sleep(0.01)
+        watching.cancel()
+        await asyncio.wait([watching])
+
+    try:
+        conf.write_text(f"{kept}\nno_such_setting = 1\n")
+        os.kill(server.pid, signal.SIGKILL)
+        asyncio.run(watch())
+    finally:
+        conf.write_text(kept)
+        server.release()
+
+
+def test_database_blind_to_cyrillic_is_told(ground: Path, events: list[Event], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_locale_options", lambda _major: ["--locale=C"])
+    embedded.acquire(ground / "blind", fsync=False).release()
+    assert DatabaseLocaleWeak(likeness=0.0) in events
+
+
 def test_acquire_after_kill_during_initdb_makes_a_whole_database(ground: Path, holders: Callable[[Path], Holder]) -> None:
     home = ground / "interrupted"
     killed = holders(home)
@@ -325,7 +363,7 @@ def test_as_superuser_is_refused_while_the_server_runs(made: Path) -> None:
             embedded.as_superuser(made, ["SELECT 1"])
     finally:
         server.release()
-    embedded.as_superuser(made, ["SELECT 1"])
+    embedded.as_superuser(made, [f"COMMENT ON DATABASE {cluster.DATABASE} IS 'reached'"])
     with pytest.raises(ConfigInvalid, match="does not exist"):
         embedded.as_superuser(made, ["SELECT * FROM missing"])
 
@@ -346,7 +384,7 @@ def test_home_with_long_name_or_comma_gets_a_short_socket_folder(ground: Path, m
         shutil.rmtree(socket_folder)
 
 
-def test_socket_folder_of_somebody_else_is_refused(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_socket_folder_of_somebody_else_is_refused(made: Path) -> None:
     (made / "s").chmod(0o777)
     try:
         with pytest.raises(ConfigInvalid, match="no folder of ours alone"):

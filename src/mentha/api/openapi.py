@@ -36,9 +36,11 @@ def describe(app: FastAPI) -> dict[str, Any]:
 
 
 def _published_form(node: Any) -> Any:
-    """The same document as the original's framework wrote it: unions as `anyOf`, open objects without `additionalProperties`."""
+    """The same document as the original's framework wrote it: unions as `anyOf`, open objects without `additionalProperties`, whole bounds as integers."""
     if isinstance(node, list):
         return [_published_form(item) for item in node]
+    if isinstance(node, float) and node.is_integer():
+        return int(node)
     if not isinstance(node, dict):
         return node
     shown = {key: _published_form(value) for key, value in node.items()}

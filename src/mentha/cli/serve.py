@@ -27,7 +27,8 @@ SNIPPET = """
       answer = client.sessions.chat(session.id, messages=[{{"role": "user", "content": "Hello!"}}])
       print(answer.choices[0].message.content)
 """
-KEPT = "  Mentha serves the Julep Agents API at {address}. A key was made; it is in {path}\n"
+SERVING = "  Mentha serves the Julep Agents API at {address}"
+KEPT = "  A key was made; it is in {path}"
 
 
 def serve(
@@ -51,6 +52,7 @@ def _ready(runtime: Runtime, address: str) -> None:
     if not first_key.is_loopback(runtime.settings.host):
         print(f"  Others can reach this server at {runtime.settings.host}: put TLS in front of it.", file=sys.stderr)
     if runtime.made_key is None:
+        print(SERVING.format(address=address), flush=True)
         return
     if sys.stdout.isatty():
         model = runtime.settings.default_model or ("gpt-4o-mini" if "openai" in runtime.settings.providers else "mentha/echo")
@@ -58,4 +60,5 @@ def _ready(runtime: Runtime, address: str) -> None:
         return
     # A log may be read by others: the key goes to a file.
     path = first_key.write_file(runtime.settings.home, runtime.made_key.key)
-    print(KEPT.format(address=address, path=path), flush=True)
+    print(KEPT.format(path=path))
+    print(SERVING.format(address=address), flush=True)

@@ -12,6 +12,8 @@ Level = Literal["debug", "info", "warning", "error"]
 
 # The id of the request that is being served, "" outside of one. Set by the outermost middleware; shown in every log line.
 request_id: ContextVar[str] = ContextVar("request_id", default="")
+# The `traceparent` header of the request that is being served, "" where there is none (W3C Trace Context).
+trace_parent: ContextVar[str] = ContextVar("trace_parent", default="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

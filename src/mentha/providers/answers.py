@@ -93,7 +93,7 @@ class Chunks:
         if not choices:
             return Delta(usage=counted, model=_text(body.get("model"))) if counted else None
         choice = _object(choices[0] if isinstance(choices, list) else None)
-        change = cast("JsonObject", choice.get("delta") or {})
+        change = _object(choice.get("delta") or {})
         content = _content(change)
         calls = self._indexed(_calls(change)) if change.get("tool_calls") else None
         reason = None
@@ -115,6 +115,8 @@ class Chunks:
     def _indexed(self, calls: list[JsonObject]) -> list[JsonObject]:
         """Give every entry an index. Gemini's endpoint sends whole calls without one, so a new id there is a new call."""
         for call in calls:
+            if not isinstance(call.get("function") or {}, dict):
+                raise BadAnswer("a tool call of the answer has a function that is no object")
             index = call.get("index")
             if not isinstance(index, int):
                 index = self._index_for(_text(call.get("id")))

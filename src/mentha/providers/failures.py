@@ -95,27 +95,21 @@ def from_status(status: int, body: JsonValue, headers: Mapping[str, str], route:
     """The error of ours for an HTTP status with its body: the parsed JSON, its `error` member, or a text."""
     words, code = _words_and_code(body, route)
     facts = _facts(route, f"HTTP {status}", status)
-    who = f"the provider `{route.provider}`"
-    says = f": {words}" if words else ""
-    if status in (401, 403):
-        return ProviderKeyInvalid(f"{who} does not accept the key (HTTP {status}){says}", fix=_key_fix(route), **facts)
+    who, says = f"the provider `{route.provider}`", f": {words}" if words else ""
+    if 400 <= status < 500 and (code == "context_length_exceeded" or TOO_LONG.search(words)) and status != 429:
+        return _too_long(route, words, facts)
     if status == 402 or code == "insufficient_quota":
         return ProviderRefused(f"the account at {who} has no credit left{says}", fix="add credit there, or use another key", **facts)
+    if status in (401, 403):
+        return ProviderKeyInvalid(f"{who} does not accept the key (HTTP {status}){says}", fix=_key_fix(route), **facts)
     if status == 404:
-        message = f"{who} has no model `{shown(route.model)}`{says}"
-        return ProviderRefused(message, fix=hint or "see `GET /agents/models` for the names that are served", **facts)
+        return ProviderRefused(f"{who} has no model `{shown(route.model)}`{says}", fix=hint or None, **facts)
+    if status == 408:
+        return ProviderTimeout(f"{who} gave up waiting (HTTP 408){says}", **facts)
     if status == 429:
         wait_s = retry_after_s(headers)
         return ProviderRateLimited(f"{who} limits the rate of requests{says}", retry_after_s=wait_s, fix="wait, then send it again", **facts)
-    if status == 408:
-        return ProviderTimeout(f"{who} gave up waiting (HTTP 408){says}", **facts)
-    if code == "context_length_exceeded" or (words and TOO_LONG.search(words)):
-        return _too_long(route, words, {**facts, "code": "context_length_exceeded"})
-    if 300 <= status < 400:
-        return _unavailable(route, f"redirects (HTTP {status}), which is not followed", f"HTTP {status}", fix="set `base_url` to the final address")
-    if 400 <= status < 500:
-        return ProviderRefused(f"{who} refuses the request for `{shown(route.model)}` (HTTP {status}){says}", **facts)
-    return ProviderUnavailable(f"{who} failed (HTTP {status}){says}", fix="try again, or use another model", **facts)
+    return _by_range(status, route, says, facts)
 
 
 def from_payload(payload: JsonValue, route: Route, *, hint: str = "") -> ProviderError:
@@ -128,7 +122,7 @@ def from_payload(payload: JsonValue, route: Route, *, hint: str = "") -> Provide
         if isinstance(value, str) and value in STATUS_OF_CODE:
             return from_status(STATUS_OF_CODE[value], error, {}, route, hint=hint)
     words, _ = _words_and_code(error, route)
-    if words and TOO_LONG.search(words):
+    if TOO_LONG.search(words):
         return _too_long(route, words, _facts(route, "error in the answer"))
     return _unavailable(route, f"broke its answer off with an error: {words}", "error in the answer")
 
@@ -168,11 +162,22 @@ def redact(words: str, route: Route) -> str:
     return words if len(words) <= WORDS_CHARS_MAX else f"{words[: WORDS_CHARS_MAX - 1]}…"
 
 
+def _by_range(status: int, route: Route, says: str, facts: dict[str, Any]) -> ProviderError:
+    who = f"the provider `{route.provider}`"
+    if status < 400:
+        fix = "set `base_url` to the final address"
+        return ProviderUnavailable(f"{who} redirects (HTTP {status}), which is not followed", fix=fix, **facts)
+    if status < 500:
+        return ProviderRefused(f"{who} refuses the request for `{shown(route.model)}` (HTTP {status}){says}", **facts)
+    return ProviderUnavailable(f"{who} failed (HTTP {status}){says}", fix="try again, or use another model", **facts)
+
+
 def _too_long(route: Route, words: str, facts: dict[str, Any]) -> ProviderRefused:
     return ProviderRefused(
         f"the prompt is too long for the model `{shown(route.model)}`{f': {words}' if words else ''}",
-        fix="send fewer or shorter messages, give the session a `token_budget` with `context_overflow: truncate`, or use a model with a larger window",
-        **facts,
+        fix="send fewer or shorter messages, give the session a `token_budget` with `context_overflow: truncate`, "
+        "or use a model with a larger window",
+        **{**facts, "code": "context_length_exceeded"},
     )
 
 

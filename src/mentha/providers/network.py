@@ -1,78 +1,195 @@
-"""The sockets below the HTTP client: the library's own, with a cheap answer to "has the server hung up?".
+"""The sockets below the HTTP client: a network backend for `httpcore2` on plain asyncio (or uvloop) transports.
 
-At the start and at the end of every request the pool asks this of every idle connection. The library's answer costs 15-25 µs for each of
-them, so that a hundred idle connections make every request 4 ms slower. Here one system call answers for all of them.
-See `docs/decisions/0003-openai-sdk-as-transport.md` for the measurement.
+It replaces the library's own backend, which goes through anyio. That one makes two system calls around every read, so that a streamed
+chunk costs several times what it costs here, and needs 15-25 µs to tell whether one idle connection is still open, which the pool asks of
+every idle connection twice a request; here that is a look at a flag. `docs/decisions/0003-openai-sdk-as-transport.md` has the figures.
+
+Source: the interface is `httpcore2.AsyncNetworkBackend` and `AsyncNetworkStream`, which its pool takes as `network_backend`.
 """
 
-import select
-import time
+import asyncio
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 from mentha.core import lazy
 
-# The pool asks for all connections in one go; within this time they get the answer of one system call.
-ANSWER_KEPT_S = 0.001
+# Unread bytes of one connection at which reading pauses. The reader mostly waits, so this is reached by hostile servers only.
+UNREAD_BYTES_MAX = 512_000
+# Where a name has several addresses, each but the last gets this long: a dead IPv6 route must not use up the whole connect timeout.
+ATTEMPT_S = 2.5
+ADDRESSES_MAX = 8
 
 
-class Watch:
-    """Which of the registered sockets have something to read. For an idle HTTP connection that is its end."""
+class Pipe(asyncio.Protocol):
+    """One connection's receiving end: what came in and was not read yet, and whether the other side has ended."""
 
     def __init__(self) -> None:
-        self._poll = select.poll()
-        self._readable: frozenset[int] = frozenset()
-        self._asked_at = 0.0
+        self.transport: Any = None
+        self.ended = False
+        self._error: Exception | None = None
+        self._parts: list[bytes] = []
+        self._unread_bytes = 0
+        self._paused = False
+        self._reader: asyncio.Future[None] | None = None
+        self._writer: asyncio.Future[None] | None = None
+        self._full = False
 
-    def add(self, descriptor: int) -> None:
-        """Watch this socket too. Adding one twice is one watch."""
-        self._poll.register(descriptor, select.POLLIN)
+    @property
+    def readable(self) -> bool:
+        """Whether a read would return at once. On an idle HTTP connection that means that it cannot be used again."""
+        return bool(self._parts) or self.ended or self.transport.is_closing()
 
-    def remove(self, descriptor: int) -> None:
-        """Stop watching; nothing happens where it was not watched. Call it before the socket closes: its number may be used again."""
-        try:
-            self._poll.unregister(descriptor)
-        except KeyError:
-            return
+    async def read(self) -> bytes:
+        """All that has come in, waiting for something; empty at the end. Raises what broke the connection."""
+        while not self._parts and not self.ended:
+            self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+        if not self._parts and self._error is not None:
+            raise self._error
+        data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._parts.clear()
+        self._unread_bytes = 0
+        if self._paused and not self.ended:
+            self._paused = False
+            self.transport.resume_reading()
+        return data
 
-    def readable(self, descriptor: int) -> bool:
-        """Whether there is something to read now, or was up to `ANSWER_KEPT_S` ago."""
-        now = time.monotonic()
-        if now - self._asked_at > ANSWER_KEPT_S:
-            self._readable = frozenset(ready for ready, _ in self._poll.poll(0))
-            self._asked_at = now
-        return descriptor in self._readable
+    async def write(self, data: bytes) -> None:
+        """Send, waiting while the other side takes nothing."""
+        if self.ended or self.transport.is_closing():
+            raise self._error or ConnectionResetError("the connection is closed")
+        self.transport.write(data)
+        while self._full and not self.ended:
+            self._writer = asyncio.get_running_loop().create_future()
+            try:
+                await self._writer
+            finally:
+                self._writer = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._parts.append(data)
+        self._unread_bytes += len(data)
+        if self._unread_bytes > UNREAD_BYTES_MAX and not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+        _wake(self._reader)
+
+    def eof_received(self) -> bool:
+        self.ended = True
+        _wake(self._reader)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended = True
+        self._error = exc
+        _wake(self._reader)
+        _wake(self._writer)
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        _wake(self._writer)
 
 
 @cache
 def backend_class() -> Any:
-    """A network backend for `httpcore2` pools. Made here, since its base classes load late."""
+    """The backend. Made here, since its base classes load late."""
     httpcore2 = lazy.load("httpcore2")
 
     class Stream(httpcore2.AsyncNetworkStream):
-        def __init__(self, inner: Any, watch: Watch) -> None:
-            self._inner = inner
-            self._watch = watch
-            self._descriptor: int = inner.get_extra_info("socket").fileno()
-            watch.add(self._descriptor)
-            self.read = inner.read
-            self.write = inner.write
+        def __init__(self, pipe: Pipe) -> None:
+            self._pipe = pipe
+
+        async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002, ASYNC109 - the interface has them
+            with _errors(httpcore2.ReadTimeout, httpcore2.ReadError):
+                if timeout is None:
+                    return await self._pipe.read()
+                async with asyncio.timeout(timeout):
+                    return await self._pipe.read()
+
+        async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the interface has it
+            with _errors(httpcore2.WriteTimeout, httpcore2.WriteError):
+                async with asyncio.timeout(timeout):
+                    await self._pipe.write(buffer)
 
         async def aclose(self) -> None:
-            self._watch.remove(self._descriptor)
-            await self._inner.aclose()
+            # Not `close`: that would still send what a cancelled request has left, and wait for the other side of TLS.
+            self._pipe.transport.abort()
+            # One turn of the loop, in which the socket is closed.
+            await asyncio.sleep(0)
 
-        async def start_tls(self, *arguments: Any, **options: Any) -> "Stream":
-            return Stream(await self._inner.start_tls(*arguments, **options), self._watch)
+        async def start_tls(
+            self,
+            ssl_context: ssl.SSLContext,
+            server_hostname: str | None = None,
+            timeout: float | None = None,  # noqa: ASYNC109 - the interface has it
+        ) -> "Stream":
+            with _errors(httpcore2.ConnectTimeout, httpcore2.ConnectError):
+                try:
+                    async with asyncio.timeout(timeout):
+                        self._pipe.transport = await asyncio.get_running_loop().start_tls(
+                            self._pipe.transport, self._pipe, ssl_context, server_hostname=server_hostname
+                        )
+                except BaseException:
+                    await self.aclose()
+                    raise
+            return self
 
         def get_extra_info(self, info: str) -> Any:
-            return self._watch.readable(self._descriptor) if info == "is_readable" else self._inner.get_extra_info(info)
+            if info == "is_readable":
+                return self._pipe.readable
+            name = {"client_addr": "sockname", "server_addr": "peername"}.get(info, info)
+            return self._pipe.transport.get_extra_info(name)
 
-    class Backend(httpcore2.AnyIOBackend):
-        def __init__(self) -> None:
-            self._watch = Watch()
+    class Backend(httpcore2.AsyncNetworkBackend):
+        async def connect_tcp(self, host: str, port: int, timeout: float | None = None, **_: Any) -> Stream:  # noqa: ASYNC109 - as above
+            with _errors(httpcore2.ConnectTimeout, httpcore2.ConnectError):
+                async with asyncio.timeout(timeout):
+                    return Stream(await _connect(host, port))
 
-        async def connect_tcp(self, *arguments: Any, **options: Any) -> Any:
-            return Stream(await super().connect_tcp(*arguments, **options), self._watch)
+        async def sleep(self, seconds: float) -> None:
+            await asyncio.sleep(seconds)
 
     return Backend
+
+
+async def _connect(host: str, port: int) -> Pipe:
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    # Each address once, in the resolver's order.
+    addresses = list(dict.fromkeys(entry[4][0] for entry in found))[:ADDRESSES_MAX]
+    for address in addresses[:-1]:
+        try:
+            async with asyncio.timeout(ATTEMPT_S):
+                return (await loop.create_connection(Pipe, address, port))[1]
+        except OSError:
+            continue
+    return (await loop.create_connection(Pipe, addresses[-1], port))[1]
+
+
+@contextmanager
+def _errors(timed_out: type[Exception], failed: type[Exception]) -> Iterator[None]:
+    """Raise the library's classes, which it expects from a backend."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise timed_out(str(error)) from error
+    except OSError as error:
+        raise failed(str(error)) from error
+
+
+def _wake(waiter: "asyncio.Future[None] | None") -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)

@@ -42,6 +42,8 @@ class Namespace:
     """A read-only bundle of functions and constants that a template sees as a module. With `call` it is a constructor as well."""
 
     __slots__ = ("_call", "_members", "_name")
+    # Jinja2 shows it in messages: "'Namespace object' has no attribute …".
+    __module__ = "builtins"
 
     def __init__(self, name: str, members: Mapping[str, Any], call: Callable[..., Any] | None = None) -> None:
         self._name = name
@@ -176,6 +178,16 @@ def b64decode(text: str) -> str:
     return base64.b64decode(text).decode()
 
 
+def read_rows(text: str | Iterable[str], **options: Any) -> list[list[str]]:
+    """The rows of a text in CSV."""
+    return list(csv.reader(_lines(text), **options))
+
+
+def read_records(text: str | Iterable[str], fieldnames: list[str] | None = None, **options: Any) -> list[dict[Any, Any]]:
+    """The rows of a text in CSV by the names in its first row, or by `fieldnames`."""
+    return list(csv.DictReader(_lines(text), fieldnames, **options))
+
+
 def _unavailable(name: str) -> Callable[..., NoReturn]:
     def refuse(*_args: Any, **_options: Any) -> NoReturn:
         raise SurfaceError(f"{name} is not available in this version")
@@ -199,21 +211,28 @@ def _builtins() -> dict[str, Any]:
         "sum": sum,
         "range": limited_range,
         "reduce": functools.reduce,
-        # Functions in place of types; lists in place of iterators, so that printing them shows the items.
-        "bool": lambda value=False: bool(value),
-        "dict": _function(dict),
-        "float": lambda value=0.0: float(value),
-        "int": lambda value=0, *base: int(value, *base),
-        "list": lambda items=(): list(items),
-        "set": lambda items=(): set(items),
-        "str": lambda value="", *coding: str(value, *coding),
-        "tuple": lambda items=(): tuple(items),
-        "enumerate": lambda items, start=0: list(enumerate(items, start)),
-        "map": lambda function, *items: list(map(function, *items)),
-        "zip": lambda *items, strict=False: list(zip(*items, strict=strict)),
-        "sorted": lambda items, *, key=None, reverse=False: sorted(items, key=key, reverse=reverse),
-        "reversed": lambda items: list(reversed(items)),
+        "sorted": sorted,
+        # Functions in place of types.
+        **{kind.__name__: _function(kind) for kind in (bool, dict, float, int, list, set, str, tuple)},
+        # Lists in place of iterators, so that printing them shows the items.
+        **{kind.__name__: _listed(kind) for kind in (enumerate, map, reversed, zip)},
     }
+
+
+def _function(kind: Callable[..., Any]) -> Callable[..., Any]:
+    """The constructor of `kind` without the type itself."""
+
+    def make(*args: Any, **options: Any) -> Any:
+        return kind(*args, **options)
+
+    return make
+
+
+def _listed(kind: Callable[..., Iterable[Any]]) -> Callable[..., list[Any]]:
+    def make(*args: Any, **options: Any) -> list[Any]:
+        return list(kind(*args, **options))
+
+    return make
 
 
 def _functions() -> dict[str, Any]:
@@ -254,15 +273,6 @@ def _datetime() -> Namespace:
     return Namespace("datetime", {**makers, **methods, "datetime": inner}, call=_function(dt.datetime))
 
 
-def _function(kind: Callable[..., Any]) -> Callable[..., Any]:
-    """The constructor of `kind` without the type itself."""
-
-    def make(*args: Any, **options: Any) -> Any:
-        return kind(*args, **options)
-
-    return make
-
-
 def _classmethods(kind: type, *names: str) -> dict[str, Callable[..., Any]]:
     return {name: getattr(kind, name) for name in names}
 
@@ -296,8 +306,8 @@ def _csv() -> Namespace:
     return Namespace(
         "csv",
         {
-            "reader": lambda text, **options: list(csv.reader(_lines(text), **options)),
-            "DictReader": lambda text, **options: list(csv.DictReader(_lines(text), **options)),
+            "reader": read_rows,
+            "DictReader": read_records,
             "list_dialects": csv.list_dialects,
             **quoting,
             **{name: _unavailable(f"csv.{name}") for name in absent},

@@ -15,7 +15,7 @@ import signal
 import struct
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,7 +24,7 @@ from typing import Any, cast
 from mentha.core import lazy
 from mentha.core.config import Settings
 from mentha.core.errors import TemplateFailed, Unavailable
-from mentha.core.json import JsonObject, dumps, loads
+from mentha.core.json import JsonInvalid, JsonObject, dumps, loads
 from mentha.observe.events import TemplateWorkerEnded, TemplateWorkerStarted, emit
 from mentha.wire.default_template import DEFAULT_SYSTEM_TEMPLATE
 
@@ -108,10 +108,12 @@ class Templates:
         if self._closed:
             return
         self._closed = True
-        self._idle.clear()
-        for worker in tuple(self._live):
+        for worker in self._idle:
             self._end(worker, "closed")
-        # A render that was just starting a worker gives its slot back when that worker is on its way out, too.
+        self._idle.clear()
+        for worker in self._live:
+            worker.kill()
+        # Renders in flight see their worker gone, end it, and give back their slots.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(START_S):
                 for _ in range(self._settings.template_workers_max):
@@ -128,7 +130,7 @@ class Templates:
         raise self._failure(answer, indexes[answer["template"]])
 
     @contextlib.asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
+    async def _slot(self) -> AsyncGenerator[None]:
         """The right to use one worker."""
         if self._closed:
             raise Unavailable("the server is stopping")
@@ -169,7 +171,7 @@ class Templates:
             why = "timeout"
             raise self._too_slow() from None
         except (EOFError, OSError) as error:
-            why = "crashed"
+            why = "closed" if self._closed else "crashed"
             raise await self._broken(worker) from error
         else:
             return answer
@@ -198,7 +200,7 @@ class Templates:
             async with asyncio.timeout(START_S):
                 await worker.hear(_ANSWER_BYTES_EXTRA)
         except (TimeoutError, EOFError, OSError) as error:
-            self._end(worker, "crashed")
+            self._end(worker, "closed" if self._closed else "crashed")
             raise Unavailable("a process that renders templates could not be started") from error
         except asyncio.CancelledError:
             self._end(worker, "recycled")
@@ -279,12 +281,14 @@ class _Worker:
         """The next frame.
 
         Raises:
-            EOFError: the process ended, or the frame is larger than any that it should send.
+            EOFError: the process ended, or was ended here because it does not keep to the protocol.
         """
         (length,) = struct.unpack("<I", await self._from.readexactly(4))
-        if length > bytes_max:
-            raise EOFError("a frame is too large")
-        return loads(await self._from.readexactly(length))
+        if length <= bytes_max:
+            with contextlib.suppress(JsonInvalid):
+                return loads(await self._from.readexactly(length))
+        self.kill()
+        raise EOFError("not a frame of the protocol")
 
     def idle_until(self, idle_s: float, then: Callable[[], None]) -> None:
         self._idle_timer = asyncio.get_running_loop().call_later(idle_s, then)
@@ -301,9 +305,13 @@ class _Worker:
                 return await self.process.wait()
         return None
 
-    async def end(self, why: str) -> None:
+    def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
+
+    async def end(self, why: str) -> None:
+        """Kill the process and wait until it is gone. Nobody may be in `ask` or `hear`."""
+        self.kill()
         # Reads what is left in the pipe, so that both its ends get closed.
         with contextlib.suppress(TimeoutError, OSError):
             async with asyncio.timeout(END_S):

@@ -208,7 +208,7 @@ def _without_values(message: str, source: str) -> str:
 
 _TYPE_NAMES = frozenset(
     f"{name}{suffix}"
-    for name in "str int float bool list dict tuple set range function datetime Namespace NoneType None".split()
+    for name in ("str", "int", "float", "bool", "list", "dict", "tuple", "set", "range", "function", "datetime", "Namespace", "NoneType")
     for suffix in ("", " object")
 )
 

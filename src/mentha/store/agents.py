@@ -98,7 +98,7 @@ SET project_id = COALESCE($3, x.project_id), canonical_name = COALESCE($4, x.can
     about = COALESCE($6, x.about), model = COALESCE($7, x.model), instructions = COALESCE($8, x.instructions),
     default_settings = CASE WHEN $9 THEN $10 ELSE x.default_settings END,
     default_system_template = CASE WHEN $11 THEN $12 ELSE x.default_system_template END,
-    metadata = x.metadata || COALESCE($13, '{{}}'), updated_at = now()
+    metadata = x.metadata || COALESCE($13::jsonb, '{{}}'), updated_at = now()
 WHERE x.tenant_id = $1 AND x.id = $2
 RETURNING {COLUMNS}
 """

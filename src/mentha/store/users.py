@@ -85,7 +85,7 @@ async def update(tx: Tx, tenant: UUID, user_id: UUID, user: UpdateUserRequest) -
 PATCH = f"""
 UPDATE users x
 SET project_id = COALESCE($3, x.project_id), name = COALESCE($4, x.name), about = COALESCE($5, x.about),
-    metadata = x.metadata || COALESCE($6, '{{}}'), updated_at = now()
+    metadata = x.metadata || COALESCE($6::jsonb, '{{}}'), updated_at = now()
 WHERE x.tenant_id = $1 AND x.id = $2
 RETURNING {COLUMNS}
 """
