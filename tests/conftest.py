@@ -21,7 +21,10 @@ HOME = "MENTHA_TESTS_HOME"
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the folder of this run's database, once for all workers."""
     if not hasattr(config, "workerinput"):
-        os.environ[HOME] = tempfile.mkdtemp(prefix="mentha-tests-")
+        folder = Path(tempfile.mkdtemp(prefix="mentha-tests-"))
+        # As root, PostgreSQL runs under another account, which must be able to reach its folder.
+        folder.chmod(0o711)
+        os.environ[HOME] = str(folder)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -33,7 +36,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """A PostgreSQL of this run, without fsync, with a migrated template."""
-    with Cluster.shared(Path(os.environ[HOME])) as shared:
+    with Cluster.shared(Path(os.environ[HOME]) / "home") as shared:
         yield shared
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+
 from mentha.core.config import ProviderSettings, Settings
 from mentha.core.json import dumps, loads
 from mentha.providers import Delta, Providers, Route
-
 from tests.support.model_server import ModelServer, text, tool_calls
 
 TIMEOUT_S = 20.0

@@ -8,18 +8,34 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
+
 from mentha.core.config import ProviderSettings, Settings
 from mentha.core.errors import ProviderError, ProviderKeyInvalid, ProviderRateLimited, ProviderRefused, ProviderTimeout, ProviderUnavailable
 from mentha.core.json import dumps
 from mentha.observe import events
 from mentha.providers import Delta, Providers, Route, Usage
-from pydantic import SecretStr
-
-from tests.support.model_server import ModelServer, drop, error, garbage, gated, hang, raw, slow, sse_error, text, tool_calls
+from tests.support.model_server import (
+    ModelServer,
+    drop,
+    error,
+    garbage,
+    gated,
+    hang,
+    raw,
+    running_model_server,
+    slow,
+    spawned_model_server,
+    sse_error,
+    text,
+    tool_calls,
+)
 
 KEY = "sk-very-secret-0123456789"
 PLAIN = dumps({"model": "gpt-x", "messages": [{"role": "user", "content": "hällo 日本"}]})
-STREAMED = dumps({**{"model": "gpt-x", "messages": [{"role": "user", "content": "hi"}]}, "stream": True, "stream_options": {"include_usage": True}})
+STREAMED = dumps(
+    {"model": "gpt-x", "messages": [{"role": "user", "content": "hi"}], "stream": True, "stream_options": {"include_usage": True}}
+)
 LONG_S = 20.0
 
 
@@ -56,7 +72,7 @@ def failed() -> Any:
 
 
 def settings(server: ModelServer, **over: Any) -> Settings:
-    return Settings(providers={"own": ProviderSettings(base_url=server.base_url, api_key=SecretStr(KEY))}, **over)
+    return Settings(providers={"openai": ProviderSettings(base_url=server.base_url, api_key=SecretStr(KEY))}, **over)
 
 
 async def collect(providers: Providers, route: Route, body: bytes = STREAMED) -> list[Delta]:
@@ -106,6 +122,8 @@ class TestComplete:
             for _ in range(3):
                 await providers.complete(there, PLAIN, timeout_s=LONG_S)
                 await seen[-1].wait_closed()
+                # A call elsewhere, in which the loop turns and sees the end of the first connection.
+                await providers.complete(route, PLAIN, timeout_s=LONG_S)
         assert len(seen) == 3
 
     async def test_complete_fifty_at_once_gives_each_its_own_answer(self, server: ModelServer, providers: Providers, route: Route) -> None:
@@ -197,7 +215,9 @@ class TestRequest:
 
 
 class TestStream:
-    async def test_stream_gives_the_text_in_pieces_one_reason_and_the_usage(self, server: ModelServer, providers: Providers, route: Route) -> None:
+    async def test_stream_gives_the_text_in_pieces_one_reason_and_the_usage(
+        self, server: ModelServer, providers: Providers, route: Route
+    ) -> None:
         server.script(None, text("one two three", chunks=3, model="real"))
         deltas = await collect(providers, route)
         assert content(deltas) == "one two three"
@@ -228,14 +248,18 @@ class TestStream:
         server.script(None, raw(*pieces, b"data: [DONE]\r\n\r\n"))
         assert content(await collect(providers, route)) == "日本語 ✓"
 
-    async def test_stream_with_comments_and_many_events_in_a_piece_is_whole(self, server: ModelServer, providers: Providers, route: Route) -> None:
+    async def test_stream_with_comments_and_many_events_in_a_piece_is_whole(
+        self, server: ModelServer, providers: Providers, route: Route
+    ) -> None:
         one, two = (b'data: {"choices":[{"delta":{"content":"%b"}}]}\n\n' % letter for letter in (b"a", b"b"))
         server.script(None, raw(b": ping\n\n" + one + b": OPENROUTER PROCESSING\n\n" + two + b"data: [DONE]\n\n"))
         deltas = await collect(providers, route)
         assert content(deltas) == "ab"
         assert deltas[-1].finish_reason == "stop"
 
-    async def test_stream_without_done_but_with_a_reason_to_finish_is_complete(self, server: ModelServer, providers: Providers, route: Route) -> None:
+    async def test_stream_without_done_but_with_a_reason_to_finish_is_complete(
+        self, server: ModelServer, providers: Providers, route: Route
+    ) -> None:
         server.script(None, text("whole", done=False, usage=None))
         assert content(await collect(providers, route)) == "whole"
 
@@ -268,7 +292,9 @@ class TestStream:
         with pytest.raises(ProviderUnavailable, match="the model fell over"):
             await collect(providers, route)
 
-    async def test_stream_with_an_error_event_of_a_known_code_has_its_class(self, server: ModelServer, providers: Providers, route: Route) -> None:
+    async def test_stream_with_an_error_event_of_a_known_code_has_its_class(
+        self, server: ModelServer, providers: Providers, route: Route
+    ) -> None:
         server.script(None, sse_error("slow down", code="rate_limit_exceeded"))
         with pytest.raises(ProviderRateLimited):
             await collect(providers, route)
@@ -320,7 +346,9 @@ class TestStream:
 
 
 class TestLimits:
-    async def test_complete_over_time_is_a_timeout_that_is_not_retried(self, server: ModelServer, providers: Providers, route: Route) -> None:
+    async def test_complete_over_time_is_a_timeout_that_is_not_retried(
+        self, server: ModelServer, providers: Providers, route: Route
+    ) -> None:
         server.script(None, hang())
         with pytest.raises(ProviderTimeout, match=r"within 0.1 s") as caught:
             await providers.complete(route, PLAIN, timeout_s=0.1)
@@ -397,13 +425,19 @@ class TestFailures:
         ids=lambda value: value.__name__ if isinstance(value, type) else f"{value.kind}-{value.status}",
     )
     async def test_failure_has_its_class_and_is_observed_once(
-        self, server: ModelServer, providers: Providers, route: Route, failed: list[events.ProviderFailed], reply: Any, expected: type[ProviderError]
+        self,
+        server: ModelServer,
+        providers: Providers,
+        route: Route,
+        failed: list[events.ProviderFailed],
+        reply: Any,
+        expected: type[ProviderError],
     ) -> None:
         server.script(None, reply)
         with pytest.raises(ProviderError) as caught:
             await providers.complete(route, PLAIN, timeout_s=LONG_S)
         assert type(caught.value) is expected
-        assert [(event.provider, event.model, event.reason) for event in failed] == [("own", "gpt-x", expected.reason)]
+        assert [(event.provider, event.model, event.reason) for event in failed] == [("openai", "gpt-x", expected.reason)]
 
     async def test_failure_by_rate_limit_says_how_long_to_wait(self, server: ModelServer, providers: Providers, route: Route) -> None:
         server.script(None, error(429, "slow down", headers={"retry-after": "12"}))
@@ -411,7 +445,9 @@ class TestFailures:
             await providers.complete(route, PLAIN, timeout_s=LONG_S)
         assert caught.value.retry_after_s == 12.0
 
-    async def test_failure_of_a_server_that_is_not_there_is_unavailable(self, server: ModelServer, providers: Providers, route: Route) -> None:
+    async def test_failure_of_a_server_that_is_not_there_is_unavailable(
+        self, server: ModelServer, providers: Providers, route: Route
+    ) -> None:
         # Port 1 of this machine: nothing listens there.
         with pytest.raises(ProviderUnavailable, match="can't be reached") as caught:
             await providers.complete(replace(route, base_url="http://127.0.0.1:1/v1"), PLAIN, timeout_s=LONG_S)
@@ -488,9 +524,11 @@ class TestModels:
 
     async def test_check_of_a_working_provider_is_ok(self, providers: Providers) -> None:
         (check,) = await providers.check()
-        assert (check.name, check.ok, check.detail) == ("own", True, "reachable, key accepted, 2 models")
+        assert (check.name, check.ok, check.detail) == ("openai", True, "reachable, key accepted, 2 models")
 
-    @pytest.mark.parametrize(("reply", "ok", "words"), [(error(401, "bad"), False, "does not accept the key"), (error(404, "no"), True, "no list")])
+    @pytest.mark.parametrize(
+        ("reply", "ok", "words"), [(error(401, "bad"), False, "does not accept the key"), (error(404, "no"), True, "no list")]
+    )
     async def test_check_tells_a_wrong_key_from_a_missing_list(
         self, server: ModelServer, providers: Providers, reply: Any, ok: bool, words: str
     ) -> None:
@@ -511,3 +549,27 @@ class TestModels:
         (check,) = await Providers(Settings()).check()
         assert not check.ok
         assert "OPENAI_API_KEY" in check.detail
+
+
+class TestModelServerForms:
+    """The model server in a thread and in a process: what other rings rely on."""
+
+    @pytest.mark.parametrize("form", [running_model_server, spawned_model_server])
+    async def test_handle_scripts_waits_releases_and_records(self, form: Any) -> None:
+        with form() as handle:
+            made = Providers(Settings(providers={"openai": ProviderSettings(base_url=handle.base_url)}))
+            handle.script("gpt-x", gated(text("first")), error(429, "slow down"))
+            running = asyncio.create_task(made.complete(made.route("gpt-x"), PLAIN, timeout_s=LONG_S))
+            await handle.until_arrived(1)
+            await handle.until_held(1)
+            handle.release()
+            assert (await running).content == "first"
+            with pytest.raises(ProviderRateLimited):
+                await made.complete(made.route("gpt-x"), PLAIN, timeout_s=LONG_S)
+            assert [request.body for request in handle.requests] == [PLAIN, PLAIN]
+            handle.reset()
+            handle.list_models(["other"])
+            assert await made.list_models() == ["mentha/echo", "other"]
+            with pytest.raises(TimeoutError):
+                handle.wait_arrived(1, timeout_s=0.01)
+            await made.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mentha.store import embedded
 
-from tests.support.server import ServerProcess, running
+from tests.support.server import running
 from tests.support.talk import Client, Talkers, assert_whole_turns, history, new_session, postmasters, say, talking, until
 
 SESSIONS = 4
@@ -32,32 +32,18 @@ def assert_retriable(refused: list[tuple[int, Mapping[str, str]]]) -> None:
     assert all("retry-after" in headers and headers["x-should-retry"] == "true" for _, headers in refused)
 
 
-async def crash_under_load(server: ServerProcess, after: int) -> Talkers:
-    """Kill the server after so many acknowledged turns, with others in flight."""
-    async with talking(server.url) as client:
-        talkers = await talkers_of(client)
-        talkers.start(client, each=TALKERS_EACH, retry=False)
-        await talkers.until(after)
-        server.kill()
-        await talkers.stop()
-    return talkers
-
-
-async def test_server_killed_during_turns_keeps_every_acknowledged_turn_whole(home: Path, provider: dict[str, str]) -> None:
+async def test_server_killed_during_turns_keeps_acknowledged_turns_and_stores_repeated_ones_once(home: Path, provider: dict[str, str]) -> None:
     with running(home=home, environ=provider) as server:
-        talkers = await crash_under_load(server, after=60)
-        assert talkers.broken > 0
+        async with talking(server.url) as client:
+            talkers = await talkers_of(client)
+            talkers.start(client, each=TALKERS_EACH, retry=False)
+            await talkers.until(60)
+            server.kill()
+            await talkers.stop()
         server.start()
         async with talking(server.url) as client:
             for session in talkers.sessions:
                 assert talkers.acknowledged[session] <= await questions(client, session)
-
-
-async def test_server_killed_during_turns_stores_a_repeated_request_once(home: Path, provider: dict[str, str]) -> None:
-    with running(home=home, environ=provider) as server:
-        talkers = await crash_under_load(server, after=60)
-        server.start()
-        async with talking(server.url) as client:
             unanswered = [(session, text) for session, text in talkers.sent if text not in talkers.acknowledged[session]]
             assert unanswered
             await asyncio.gather(*(talkers.deliver(client, session, text, retry=True) for session, text in unanswered))

@@ -25,17 +25,16 @@ class Cluster:
     @contextmanager
     def shared(cls, home: Path) -> Iterator["Cluster"]:
         """Join the server of this run; whoever comes first makes it, the last one stops it."""
-        home.mkdir(exist_ok=True)
-        with (home / "tests.lock").open("w") as lock:
+        with (home.parent / "tests.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             server = embedded.acquire(home, fsync=False)
-            if not (home / "template-made").exists():
+            if not (home.parent / "template-made").exists():
                 # Only the superuser can let the role make databases, and only while the server is stopped.
                 server.release()
                 embedded.as_superuser(home, ["ALTER ROLE mentha CREATEDB", "GRANT CONNECT ON DATABASE postgres TO mentha"])
                 server = embedded.acquire(home, fsync=False)
                 asyncio.run(migrate.migrate(server.dsn))
-                (home / "template-made").touch()
+                (home.parent / "template-made").touch()
         try:
             yield cls(server)
         finally:

@@ -117,7 +117,9 @@ def tool_calls(calls: Sequence[tuple[str, Any]], **options: Any) -> Reply:
     return Reply(**{"content": None, "finish_reason": "tool_calls", **options, "calls": shaped})
 
 
-def error(status: int, body: Any = "it failed", *, headers: dict[str, str] | None = None, kind: str = "api_error", code: Any = None) -> Reply:
+def error(
+    status: int, body: Any = "it failed", *, headers: dict[str, str] | None = None, kind: str = "api_error", code: Any = None
+) -> Reply:
     """An HTTP error: a text is put in OpenAI's shape, any other JSON value is sent as it is."""
     shaped = {"error": {"message": body, "type": kind, "code": code, "param": None}} if isinstance(body, str) else body
     return Reply(kind="error", status=status, body=shaped, headers=headers or {})

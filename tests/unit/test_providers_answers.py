@@ -34,7 +34,16 @@ def test_completion_without_a_model_has_the_sent_one() -> None:
 
 @pytest.mark.parametrize(
     ("said", "expected"),
-    [("stop", "stop"), ("eos", "stop"), ("length", "length"), ("MAX_TOKENS", "length"), ("content_filter", "content_filter"), ("odd", "stop"), (None, "stop"), (5, "stop")],
+    [
+        ("stop", "stop"),
+        ("eos", "stop"),
+        ("length", "length"),
+        ("MAX_TOKENS", "length"),
+        ("content_filter", "content_filter"),
+        ("odd", "stop"),
+        (None, "stop"),
+        (5, "stop"),
+    ],
 )
 def test_completion_with_any_finish_reason_has_one_of_four(said: object, expected: str) -> None:
     assert completion(whole(finish_reason=said), "m").finish_reason == expected
@@ -158,9 +167,10 @@ def test_chunks_without_indexes_count_new_ids_as_new_calls() -> None:
 
 def test_chunks_with_too_many_tool_calls_are_a_bad_answer() -> None:
     chunks = Chunks()
+    for index in range(128):
+        chunks.delta(chunk({"tool_calls": [call(index=index)]}))
     with pytest.raises(BadAnswer):
-        for index in range(129):
-            chunks.delta(chunk({"tool_calls": [call(index=index)]}))
+        chunks.delta(chunk({"tool_calls": [call(index=128)]}))
 
 
 def test_chunks_of_an_error_are_an_error_answer() -> None:
@@ -168,7 +178,17 @@ def test_chunks_of_an_error_are_an_error_answer() -> None:
         Chunks().delta({"error": {"message": "overloaded"}})
 
 
-@pytest.mark.parametrize("payload", ["text", {"choices": [None]}, chunk({"content": 5}), chunk({"tool_calls": {"a": 1}}), chunk("x"), chunk({"tool_calls": [call(function="f")]})])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "text",
+        {"choices": [None]},
+        chunk({"content": 5}),
+        chunk({"tool_calls": {"a": 1}}),
+        chunk("x"),
+        chunk({"tool_calls": [call(function="f")]}),
+    ],
+)
 def test_chunks_without_sense_are_a_bad_answer(payload: object) -> None:
     with pytest.raises(BadAnswer):
         Chunks().delta(payload)

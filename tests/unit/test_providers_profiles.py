@@ -45,7 +45,9 @@ def test_options_for_openai_rename_max_tokens_and_drop_extensions_with_a_warning
 
 @pytest.mark.parametrize("model", ["o1", "o3-mini", "o4-mini"])
 def test_options_for_openais_reasoning_models_drop_sampling(model: str) -> None:
-    assert {"temperature", "top_p", "frequency_penalty", "presence_penalty", "logit_bias", "stop"} <= dropped(options(EVERYTHING, "openai", model=model))
+    assert {"temperature", "top_p", "frequency_penalty", "presence_penalty", "logit_bias", "stop"} <= dropped(
+        options(EVERYTHING, "openai", model=model)
+    )
 
 
 def test_options_for_a_server_behind_openais_name_are_not_openais() -> None:
@@ -63,7 +65,16 @@ def test_options_for_a_regional_openai_address_are_openais() -> None:
     [
         (
             "anthropic",
-            {"repetition_penalty", "length_penalty", "min_p", "frequency_penalty", "presence_penalty", "logit_bias", "seed", "response_format"},
+            {
+                "repetition_penalty",
+                "length_penalty",
+                "min_p",
+                "frequency_penalty",
+                "presence_penalty",
+                "logit_bias",
+                "seed",
+                "response_format",
+            },
         ),
         ("gemini", {"repetition_penalty", "length_penalty", "min_p", "frequency_penalty", "presence_penalty", "logit_bias", "seed"}),
         ("groq", {"repetition_penalty", "length_penalty", "min_p", "logit_bias"}),

@@ -9,8 +9,17 @@ from mentha.api.body import Route
 from mentha.api.deps import ProjectPage, RuntimeOf, Statement, TenantId, Tx
 from mentha.api.responses import errors
 from mentha.store import agents
+from mentha.wire.agents import (
+    Agent,
+    AgentPage,
+    CreateAgentRequest,
+    CreateOrUpdateAgentRequest,
+    ListModelsResponse,
+    ModelInfo,
+    PatchAgentRequest,
+    UpdateAgentRequest,
+)
 from mentha.wire.common import ResourceDeletedResponse
-from mentha.wire.agents import CreateAgentRequest, CreateOrUpdateAgentRequest, PatchAgentRequest, Agent, AgentPage, ListModelsResponse, ModelInfo, UpdateAgentRequest
 
 router = APIRouter(tags=["agents"], route_class=Route)
 

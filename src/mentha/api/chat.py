@@ -46,7 +46,9 @@ async def chat(
     tenant: TenantId,
     runtime: RuntimeOf,
     x_custom_api_key: Annotated[str | None, Header(max_length=4_096, description="A provider's key for this turn only")] = None,
-    idempotency_key: Annotated[str | None, Header(max_length=IDEMPOTENCY_KEY_CHARS_MAX, description="The same key gets the same answer")] = None,
+    idempotency_key: Annotated[
+        str | None, Header(max_length=IDEMPOTENCY_KEY_CHARS_MAX, description="The same key gets the same answer")
+    ] = None,
     x_stainless_retry_count: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Response:
     """Send messages and get the agent's answer, in one piece or as a stream of server-sent events"""
@@ -155,7 +157,9 @@ async def _read(database: Database, tenant: UUID, session_id: UUID, **options: A
         return await entries.read(connection, tenant, session_id, **options)
 
 
-async def _rest(database: Database, tenant: UUID, session_id: UUID, batch: entries.Batch, left: int, *, sources: Any) -> AsyncIterator[bytes]:
+async def _rest(
+    database: Database, tenant: UUID, session_id: UUID, batch: entries.Batch, left: int, *, sources: Any
+) -> AsyncIterator[bytes]:
     while batch.count == entries.BATCH_ROWS and batch.last_seq is not None and left > 0:
         rows = min(left, entries.BATCH_ROWS)
         batch = await _read(database, tenant, session_id, sources=sources, rows=rows, after_seq=batch.last_seq)

@@ -56,7 +56,6 @@ async def connection(request: Request, _: Annotated[UUID, Depends(tenant)]) -> A
 
 
 def page(
-    request: Request,
     limit: Annotated[int, Query(ge=1, description="Rows, 1 to 1000; more is taken as 1000")] = LIST_LIMIT_DEFAULT,
     offset: Annotated[int, Query(ge=0, le=OFFSET_MAX, description="Rows to skip")] = 0,
     sort_by: Annotated[SortBy, Query(description="Which time to sort by")] = "created_at",
@@ -69,8 +68,12 @@ def page(
 def filtered_page(
     request: Request,
     plain: Annotated[Page, Depends(page)],
-    metadata_filter: Annotated[
-        str | None, Query(description="A JSON object; `metadata_filter.key=value` and `metadata_filter[key]=value` work as well")
+    # Only for the published description: the filter is read from the whole query string, where keys can be part of its name.
+    _: Annotated[
+        str | None,
+        Query(
+            alias="metadata_filter", description="A JSON object; `metadata_filter.key=value` and `metadata_filter[key]=value` work as well"
+        ),
     ] = None,
 ) -> Page:
     """How to list, with a filter by metadata."""

@@ -43,7 +43,9 @@ def to_body(error: MenthaError) -> JsonObject:
         # The documented body, to the letter.
         return {"error": {"message": error.message, "code": "http_403", "type": "http_error"}}
     code, kind = _code_of(error)
-    return {"error": _without_none(message=error.message, code=code, type=kind, reason=error.reason, fix=error.fix, request_id=request_id.get())}
+    return {
+        "error": _without_none(message=error.message, code=code, type=kind, reason=error.reason, fix=error.fix, request_id=request_id.get())
+    }
 
 
 def headers_of(error: MenthaError) -> dict[str, str]:

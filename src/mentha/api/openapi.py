@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 
 from mentha.wire.errors import HTTPValidationError, ValidationError
 
-HEAD = {
+HEAD: dict[str, Any] = {
     "title": "Julep Agents API",
     "version": "0.4.0",
     "description": "API for Julep Agents",
@@ -22,7 +22,8 @@ HEAD = {
 
 def describe(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI 3.1 document, made once."""
-    if app.openapi_schema is None:
+    made = app.openapi_schema
+    if made is None:
         document = get_openapi(routes=app.routes, separate_input_output_schemas=False, **HEAD)
         document["security"] = []
         schemas = document["components"]["schemas"]
@@ -31,12 +32,12 @@ def describe(app: FastAPI) -> dict[str, Any]:
         schemas["HTTPValidationError"] = own
         for model in (HTTPValidationError, ValidationError):
             schemas[model.__name__].pop("description", None)
-        app.openapi_schema = _published_form(document)
-    return app.openapi_schema
+        made = app.openapi_schema = _published_form(document)
+    return made
 
 
 def _published_form(node: Any) -> Any:
-    """The same document as the original's framework wrote it: unions as `anyOf`, open objects without `additionalProperties`, whole bounds as integers."""
+    """The same document as the original's framework wrote it: `anyOf`, no `additionalProperties` of true, whole bounds as integers."""
     if isinstance(node, list):
         return [_published_form(item) for item in node]
     if isinstance(node, float) and node.is_integer():

@@ -9,7 +9,14 @@ from mentha.api.deps import FilteredPage, Statement, TenantId, Tx
 from mentha.api.responses import errors
 from mentha.store import projects
 from mentha.wire.common import ResourceDeletedResponse
-from mentha.wire.projects import CreateProjectRequest, CreateOrUpdateProjectRequest, PatchProjectRequest, Project, ProjectPage, UpdateProjectRequest
+from mentha.wire.projects import (
+    CreateOrUpdateProjectRequest,
+    CreateProjectRequest,
+    PatchProjectRequest,
+    Project,
+    ProjectPage,
+    UpdateProjectRequest,
+)
 
 router = APIRouter(tags=["projects"], route_class=Route)
 

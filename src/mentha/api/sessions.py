@@ -9,7 +9,14 @@ from mentha.api.deps import FilteredPage, Statement, TenantId, Tx
 from mentha.api.responses import errors
 from mentha.store import sessions
 from mentha.wire.common import ResourceDeletedResponse
-from mentha.wire.sessions import CreateSessionRequest, CreateOrUpdateSessionRequest, PatchSessionRequest, Session, SessionPage, UpdateSessionRequest
+from mentha.wire.sessions import (
+    CreateOrUpdateSessionRequest,
+    CreateSessionRequest,
+    PatchSessionRequest,
+    Session,
+    SessionPage,
+    UpdateSessionRequest,
+)
 
 router = APIRouter(tags=["sessions"], route_class=Route)
 

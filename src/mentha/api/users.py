@@ -9,7 +9,7 @@ from mentha.api.deps import ProjectPage, Statement, TenantId, Tx
 from mentha.api.responses import errors
 from mentha.store import users
 from mentha.wire.common import ResourceDeletedResponse
-from mentha.wire.users import CreateUserRequest, CreateOrUpdateUserRequest, PatchUserRequest, User, UserPage, UpdateUserRequest
+from mentha.wire.users import CreateOrUpdateUserRequest, CreateUserRequest, PatchUserRequest, UpdateUserRequest, User, UserPage
 
 router = APIRouter(tags=["users"], route_class=Route)
 

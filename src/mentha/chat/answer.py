@@ -29,7 +29,13 @@ def whole(head: Head, completion: Completion, warnings: Sequence[str]) -> bytes:
         "id": None,
         "created_at": None,
     }
-    choice = {"index": 0, "finish_reason": completion.finish_reason, "logprobs": completion.logprobs, "tool_calls": None, "message": message}
+    choice = {
+        "index": 0,
+        "finish_reason": completion.finish_reason,
+        "logprobs": completion.logprobs,
+        "tool_calls": None,
+        "message": message,
+    }
     return dumps(
         {
             "id": head.id,
@@ -56,7 +62,8 @@ class Chunks:
         """A piece of text. Built from bytes: this is the hot path of a stream."""
         return (
             self._opening()
-            + b'"usage":null,"choices":[{"index":0,"finish_reason":null,"logprobs":null,"tool_calls":null,"delta":{"role":"assistant","content":'
+            + b'"usage":null,"choices":[{"index":0,"finish_reason":null,"logprobs":null,"tool_calls":null,'
+            + b'"delta":{"role":"assistant","content":'
             + dumps(content)
             + b',"tool_calls":null}}]}\n\n'
         )

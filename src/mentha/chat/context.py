@@ -7,6 +7,7 @@ from uuid import UUID
 from mentha.core.errors import BadRequest
 from mentha.core.json import JsonObject
 
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """A session as a turn sees it.
@@ -39,7 +40,9 @@ def active_agent(agents: list[JsonObject], wanted: UUID | None) -> JsonObject:
         BadRequest: none is left, or the wanted one is not among them.
     """
     if not agents:
-        raise BadRequest("this session has no agent any more", fix="give it one with PUT /sessions/{id} and `agent`, or start a new session")
+        raise BadRequest(
+            "this session has no agent any more", fix="give it one with PUT /sessions/{id} and `agent`, or start a new session"
+        )
     if wanted is None:
         return agents[0]
     for agent in agents:

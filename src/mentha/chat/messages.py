@@ -104,7 +104,9 @@ def _draft(message: Message, parts: Sequence[Any] | None) -> Draft:
     elif name := sendable_name(message.name):
         sent["name"] = name
     if message.tool_calls:
-        sent["tool_calls"] = [_call(call.id, call.function.name, call.function.arguments, place) for place, call in enumerate(message.tool_calls)]
+        sent["tool_calls"] = [
+            _call(call.id, call.function.name, call.function.arguments, place) for place, call in enumerate(message.tool_calls)
+        ]
     return Draft(message.role, message.name, sent, shown)
 
 

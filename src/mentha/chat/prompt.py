@@ -1,6 +1,6 @@
 """Second stage of a turn: what is sent to which model, with which options. Pure; templates are rendered between `draft` and `compose`.
 
-    draft(context, request) → Drafted ── its templates are rendered ──→ compose(drafted, texts) → Prompt
+draft(context, request) → Drafted ── its templates are rendered ──→ compose(drafted, texts) → Prompt
 """
 
 from collections.abc import Sequence
@@ -116,7 +116,9 @@ def _settings(agent: JsonObject, request: ChatInput) -> tuple[JsonObject, list[s
     merged: JsonObject = {"model": agent["model"] or None, **{key: value for key, value in defaults.items() if key in (*OPTIONS, "model")}}
     said = request.model_dump(mode="json", include=request.model_fields_set & {*OPTIONS, "model"})
     merged |= said
-    unknown = [f"the agent's default_settings hold '{key}', which is no setting of a chat" for key in defaults if key not in (*OPTIONS, "model")]
+    unknown = [
+        f"the agent's default_settings hold '{key}', which is no setting of a chat" for key in defaults if key not in (*OPTIONS, "model")
+    ]
     return {key: value for key, value in merged.items() if value is not None}, unknown
 
 
@@ -128,7 +130,11 @@ def _tools(agent: JsonObject, request: ChatInput) -> tuple[list[JsonObject], lis
     for tool in [*own, *given]:
         by_name.setdefault(tool["name"], tool)
     tools = [tool for tool in by_name.values() if tool["type"] == "function"]
-    warnings = [f"the tool '{t['name']}' is not offered: tools of type '{t['type']}' are not in this version" for t in by_name.values() if t not in tools]
+    warnings = [
+        f"the tool '{t['name']}' is not offered: tools of type '{t['type']}' are not in this version"
+        for t in by_name.values()
+        if t not in tools
+    ]
     return tools, warnings
 
 
@@ -145,7 +151,9 @@ def _tool_choice(request: ChatInput, tools: list[JsonObject], warnings: list[str
         return None
     if isinstance(choice, NamedToolChoice):
         if choice.function.name not in {tool["name"] for tool in tools}:
-            raise FieldInvalid(f"no tool '{choice.function.name}' is offered", loc=("body", "tool_choice", "function", "name"), kind="unknown_tool")
+            raise FieldInvalid(
+                f"no tool '{choice.function.name}' is offered", loc=("body", "tool_choice", "function", "name"), kind="unknown_tool"
+            )
         return {"type": "function", "function": {"name": choice.function.name}}
     if not tools:
         warnings.append("tool_choice has no effect: no tool is offered")

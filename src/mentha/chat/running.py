@@ -230,5 +230,8 @@ def replay(body: bytes) -> list[bytes]:
 
 def _key_reused() -> FieldInvalid:
     return FieldInvalid(
-        "this Idempotency-Key was used for another request", loc=("header", "Idempotency-Key"), kind="idempotency_key_reused", fix="use a new key"
+        "this Idempotency-Key was used for another request",
+        loc=("header", "Idempotency-Key"),
+        kind="idempotency_key_reused",
+        fix="use a new key",
     )

@@ -30,7 +30,7 @@ async def save(database: Database, tenant: UUID, turn: NewTurn, entries: Sequenc
     try:
         async with database.transaction() as tx:
             if not await turns.save(tx, tenant, turn, entries):
-                raise _StoredElsewhereError
+                raise _StoredElsewhereError  # noqa: TRY301 - it is how a transaction is told to roll back
     except _StoredElsewhereError:
         async with database.connection() as connection:
             stored = await turns.find(connection, tenant, turn.fingerprint, within_s=replay_s)

@@ -92,9 +92,7 @@ async def prepare(parts: Parts, context: Context, request: ChatInput) -> Prompt:
         BadRequest, FieldInvalid: the request can't be served as it is.
         TemplateFailed: a template is wrong, or ran out of its limits.
     """
-    drafted = prompt.draft(
-        context, request, default_model=parts.settings.default_model, messages_max=parts.settings.messages_max
-    )
+    drafted = prompt.draft(context, request, default_model=parts.settings.default_model, messages_max=parts.settings.messages_max)
     rendered = await parts.templates.render(drafted.templates, drafted.variables)
     return prompt.compose(context, drafted, rendered)
 
@@ -121,9 +119,7 @@ async def _ask(
     return await reply.ask(parts.providers, route, body, timeout_s=left_s)
 
 
-async def _save(
-    parts: Parts, request: TurnRequest, context: Context, prepared: Prompt, completion: Completion, body: bytes
-) -> bytes:
+async def _save(parts: Parts, request: TurnRequest, context: Context, prepared: Prompt, completion: Completion, body: bytes) -> bytes:
     wanted = request.chat.save
     entries = await save.entries_of(context, prepared.new, completion, model=completion.model) if wanted else []
     turn = NewTurn(

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -17,7 +17,9 @@ from mentha.core.errors import MenthaError
 from mentha.server import database
 from mentha.store.pool import Database
 
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML); default: $MENTHA_CONFIG, else mentha.toml in the home.")]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="Settings file (TOML); default: $MENTHA_CONFIG, else mentha.toml in the home.")
+]
 Home = Annotated[Path | None, typer.Option("--home", help="Data folder; default: $MENTHA_HOME, else the platform's.")]
 
 EXIT_OPERATOR = 2
@@ -51,7 +53,7 @@ def fail(error: MenthaError) -> NoReturn:
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Database]:
+async def opened(settings: Settings) -> AsyncGenerator[Database]:
     """A database with its schema up to date; an embedded one is started where no server runs it, and left as it was found."""
     place = await database.find(settings)
     try:

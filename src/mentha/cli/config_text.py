@@ -23,10 +23,15 @@ def example(kind: type[Settings]) -> str:
             continue
         also = f", {ALIASES[name]}" if name in ALIASES else ""
         default = field.get_default(call_default_factory=True)
-        lines += [f"# {field.description}", f"# Environment: MENTHA_{name.upper()}{also}", f"# {name} = {_example_value(name, default)}", ""]
+        lines += [
+            f"# {field.description}",
+            f"# Environment: MENTHA_{name.upper()}{also}",
+            f"# {name} = {_example_value(name, default)}",
+            "",
+        ]
     lines += [f"# {kind.model_fields['providers'].description}", "# [providers.my-server]"]
     for name, field in ProviderSettings.model_fields.items():
-        lines.append(f'# {name} = {"[]" if name in ("prefixes", "models") else dumps("").decode()}  # {field.description}')
+        lines.append(f"# {name} = {'[]' if name in ('prefixes', 'models') else dumps('').decode()}  # {field.description}")
     return "\n".join(lines) + "\n"
 
 

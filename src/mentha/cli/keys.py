@@ -32,11 +32,26 @@ def list_(home: Home = None, config: ConfigFile = None) -> None:
     settings = settings_of(config, home=home)
     rows = run(lambda: _list(settings))
     columns = ("id", "tenant", "name", "begins", "created", "revoked")
-    show(columns, [(str(r.id), r.tenant, r.name, r.hint, f"{r.created_at:%Y-%m-%d %H:%M}", f"{r.revoked_at:%Y-%m-%d %H:%M}" if r.revoked_at else "") for r in rows])
+    show(
+        columns,
+        [
+            (
+                str(r.id),
+                r.tenant,
+                r.name,
+                r.hint,
+                f"{r.created_at:%Y-%m-%d %H:%M}",
+                f"{r.revoked_at:%Y-%m-%d %H:%M}" if r.revoked_at else "",
+            )
+            for r in rows
+        ],
+    )
 
 
 @app.command()
-def revoke(key_id: Annotated[str, typer.Argument(help="The key's id, or its beginning.")], home: Home = None, config: ConfigFile = None) -> None:
+def revoke(
+    key_id: Annotated[str, typer.Argument(help="The key's id, or its beginning.")], home: Home = None, config: ConfigFile = None
+) -> None:
     """Revoke a key; servers refuse it within 5 seconds."""
     settings = settings_of(config, home=home)
     print(f"revoked {run(lambda: _revoke(settings, key_id))}")

@@ -34,7 +34,9 @@ KEPT = "  A key was made; it is in {path}"
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes any free one.")] = None,
-    migrate: Annotated[bool | None, typer.Option("--migrate/--no-migrate", help="Bring the schema up to date first, or refuse an old one.")] = None,
+    migrate: Annotated[
+        bool | None, typer.Option("--migrate/--no-migrate", help="Bring the schema up to date first, or refuse an old one.")
+    ] = None,
     home: Home = None,
     config: ConfigFile = None,
 ) -> None:

@@ -15,7 +15,9 @@ app = typer.Typer(help="Tenants: each sees only what is its own.", no_args_is_he
 
 
 @app.command()
-def create(name: Annotated[str, typer.Argument(help="Lower-case letters, digits, dots, dashes.")], home: Home = None, config: ConfigFile = None) -> None:
+def create(
+    name: Annotated[str, typer.Argument(help="Lower-case letters, digits, dots, dashes.")], home: Home = None, config: ConfigFile = None
+) -> None:
     """Make a tenant and print its id; `mentha keys create --tenant NAME` gives it a key."""
     settings = settings_of(config, home=home)
     print(run(lambda: _create(settings, name)))

@@ -49,25 +49,42 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    home: Path = Field(default_factory=lambda: default_home(), description="The folder with the embedded database, its key file and the log of PostgreSQL.")
+    home: Path = Field(
+        default_factory=lambda: default_home(os.environ),
+        description="The folder with the embedded database, its key file and the log of PostgreSQL.",
+    )
     host: str = Field("127.0.0.1", description="Address to listen on. Anything but loopback makes the server reachable by others.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on. 0 takes any free one.")
 
-    database_url: SecretStr | None = Field(None, description="An external PostgreSQL (15 or newer, with pgvector and pg_trgm). Empty: the embedded one. Also read from `DATABASE_URL`.")
-    database_url_direct: SecretStr | None = Field(None, description="A way to the same database past its pooler, for migrations and LISTEN. Also read from `DATABASE_URL_DIRECT`.")
-    database_pooler: Literal["none", "transaction"] = Field("none", description="`transaction` when `database_url` goes through PgBouncer or the like in transaction mode: no prepared statements are kept.")
+    database_url: SecretStr | None = Field(
+        None,
+        description="An external PostgreSQL (15 or newer, with pgvector and pg_trgm). Empty: the embedded one. Also read from `DATABASE_URL`.",
+    )
+    database_url_direct: SecretStr | None = Field(
+        None, description="A way to the same database past its pooler, for migrations and LISTEN. Also read from `DATABASE_URL_DIRECT`."
+    )
+    database_pooler: Literal["none", "transaction"] = Field(
+        "none",
+        description="`transaction` when `database_url` goes through PgBouncer or the like in transaction mode: no prepared statements are kept.",
+    )
     database_connections_max: int = Field(10, ge=1, le=200, description="Most connections of this process to PostgreSQL.")
     database_wait_s: float = Field(5.0, gt=0, le=60, description="Longest wait for a free connection; then 503.")
     database_statement_s: float = Field(30.0, gt=0, le=600, description="Longest time for one SQL statement; then 503.")
     pg_bin: Path | None = Field(None, description="Folder with `initdb` and `postgres` to use in place of the packaged ones.")
     migrate: bool = Field(True, description="Bring the schema up to date at start. `--no-migrate` refuses to start on an old schema.")
 
-    api_key: SecretStr | None = Field(None, description="The key of the tenant `default`. Empty: one is made at the first start and shown once.")
-    jwt_secret: SecretStr | None = Field(None, description="Accept HS512 JWTs signed with this secret (64 bytes or more); `sub` names the tenant, `exp` is required.")
+    api_key: SecretStr | None = Field(
+        None, description="The key of the tenant `default`. Empty: one is made at the first start and shown once."
+    )
+    jwt_secret: SecretStr | None = Field(
+        None, description="Accept HS512 JWTs signed with this secret (64 bytes or more); `sub` names the tenant, `exp` is required."
+    )
 
     log_format: Literal["auto", "text", "json"] = Field("auto", description="`auto` is text on a terminal and JSON elsewhere.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least important line that is logged.")
-    otlp_endpoint: str | None = Field(None, description="Send traces to this OpenTelemetry collector (HTTP). Needs `pip install 'mentha[otel]'`.")
+    otlp_endpoint: str | None = Field(
+        None, description="Send traces to this OpenTelemetry collector (HTTP). Needs `pip install 'mentha[otel]'`."
+    )
 
     body_bytes_max: int = Field(50_000_000, ge=1_000, le=1_000_000_000, description="Largest request body; a larger one is a 413.")
     json_depth_max_levels: int = Field(64, ge=8, le=500, description="Deepest nesting of a request body; a deeper one is a 422.")
@@ -75,23 +92,39 @@ class Settings(BaseModel):
     shutdown_grace_s: float = Field(20.0, ge=0, le=600, description="How long running requests may go on after SIGTERM.")
 
     turn_timeout_s: float = Field(105.0, gt=0, le=3_600, description="Longest time for one chat turn. The SDKs give up after 120 s.")
-    turn_replay_s: float = Field(600.0, ge=0, le=86_400, description="How long a turn's answer is kept for a client that sends the same request again.")
+    turn_replay_s: float = Field(
+        600.0, ge=0, le=86_400, description="How long a turn's answer is kept for a client that sends the same request again."
+    )
     turns_at_once_max: int = Field(500, ge=1, le=10_000, description="Most chat turns running in this process; further ones get 503.")
-    answer_bytes_max: int = Field(8_000_000, ge=10_000, le=100_000_000, description="Largest answer of a model; a larger one fails the turn.")
+    answer_bytes_max: int = Field(
+        8_000_000, ge=10_000, le=100_000_000, description="Largest answer of a model; a larger one fails the turn."
+    )
     hangup_cancels: bool = Field(False, description="Cancel a turn when its client hangs up. By default it runs to its end and is saved.")
-    stream_ping_s: float = Field(15.0, gt=0, le=60, description="A comment line is sent on a silent stream this often, so that proxies keep it open.")
+    stream_ping_s: float = Field(
+        15.0, gt=0, le=60, description="A comment line is sent on a silent stream this often, so that proxies keep it open."
+    )
 
     template_timeout_s: float = Field(2.0, gt=0, le=30, description="Longest time to render one tenant's template.")
-    template_memory_bytes_max: int = Field(256_000_000, ge=64_000_000, le=4_000_000_000, description="Most memory of a process that renders templates.")
+    template_memory_bytes_max: int = Field(
+        256_000_000, ge=64_000_000, le=4_000_000_000, description="Most memory of a process that renders templates."
+    )
     template_output_bytes_max: int = Field(2_000_000, ge=1_000, le=50_000_000, description="Largest text that a template may make.")
     template_workers_max: int = Field(2, ge=1, le=32, description="Most processes that render templates; they start on demand.")
     template_idle_s: float = Field(30.0, gt=0, le=3_600, description="A template process ends after this long without work.")
 
-    default_provider: str | None = Field(None, description="The provider that gets every model name that no rule claims. Empty: `openai` where it is configured, else the only one there is.")
+    default_provider: str | None = Field(
+        None,
+        description="The provider that gets every model name that no rule claims. Empty: `openai` where it is configured, else the only one there is.",
+    )
     default_model: str | None = Field(None, description="The model for agents and requests that name none. Empty: such a request is a 400.")
-    model_aliases: dict[str, str] = Field(default_factory=dict, description="More names for models: name → `provider/model`. Wins over the shipped table.")
+    model_aliases: dict[str, str] = Field(
+        default_factory=dict, description="More names for models: name → `provider/model`. Wins over the shipped table."
+    )
     models_cache_s: float = Field(300.0, ge=0, le=86_400, description="How long a provider's list of models is kept.")
-    providers: dict[str, ProviderSettings] = Field(default_factory=dict, description="Endpoints by name. `OPENAI_API_KEY`, `OPENAI_BASE_URL` and the like of the known ones join this table.")
+    providers: dict[str, ProviderSettings] = Field(
+        default_factory=dict,
+        description="Endpoints by name. `OPENAI_API_KEY`, `OPENAI_BASE_URL` and the like of the known ones join this table.",
+    )
 
     @field_validator("home", "pg_bin")
     @classmethod
@@ -99,11 +132,11 @@ class Settings(BaseModel):
         return value.expanduser().absolute() if value else value
 
 
-def default_home() -> Path:
+def default_home(environ: Mapping[str, str]) -> Path:
     """The platform's folder for a program's data."""
     if sys.platform == "darwin":
         return Path("~/Library/Application Support/mentha").expanduser()
-    return Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "mentha"
+    return Path(environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "mentha"
 
 
 def load(*, environ: Mapping[str, str], flags: Mapping[str, Any] | None = None, file: Path | None = None) -> Settings:
@@ -119,10 +152,11 @@ def load(*, environ: Mapping[str, str], flags: Mapping[str, Any] | None = None, 
     """
     given = {name: value for name, value in (flags or {}).items() if value is not None}
     from_env = _from_environment(environ)
-    home = Path(given.get("home") or from_env.get("home") or default_home()).expanduser()
+    home = Path(given.get("home") or from_env.get("home") or default_home(environ)).expanduser()
     path = file or (Path(environ["MENTHA_CONFIG"]) if environ.get("MENTHA_CONFIG") else None)
     from_file = _from_file(path, required=True) if path else _from_file(home / "mentha.toml", required=False)
     merged = {**from_file, **from_env, **given}
+    merged.setdefault("home", home)
     merged["providers"] = _providers(merged.get("providers") or {}, environ)
     try:
         return Settings.model_validate(merged)

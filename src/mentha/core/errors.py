@@ -1,23 +1,23 @@
 """Every error that Mentha raises on purpose, in one tree. `api/errors.py` alone turns them into HTTP answers.
 
-    MenthaError
-    ├── ConfigInvalid            the operator's settings; the process does not start
-    ├── RequestRefused           the caller's fault: 4xx, a retry cannot help
-    │   ├── Forbidden            403  who is asking
-    │   ├── NotFound             404
-    │   ├── Conflict             409
-    │   ├── BodyTooLarge         413
-    │   ├── BadRequest           400
-    │   │   ├── ParticipantInvalid, ConstraintViolated, TemplateFailed
-    │   └── FieldInvalid         422  names the field
-    ├── ProviderError            a model's provider failed
-    │   ├── ProviderRefused      400  bad request, unknown model, context too long
-    │   ├── ProviderKeyInvalid   400  the provider does not accept the key
-    │   ├── ProviderRateLimited  429  a retry helps
-    │   ├── ProviderTimeout      504  no answer in time
-    │   └── ProviderUnavailable  502  a retry may help
-    ├── Unavailable              503  the database is away, or the server is stopping; a retry helps
-    └── NotServedYet             501  documented by the API, not in this version
+MenthaError
+├── ConfigInvalid            the operator's settings; the process does not start
+├── RequestRefused           the caller's fault: 4xx, a retry cannot help
+│   ├── Forbidden            403  who is asking
+│   ├── NotFound             404
+│   ├── Conflict             409
+│   ├── BodyTooLarge         413
+│   ├── BadRequest           400
+│   │   ├── ParticipantInvalid, ConstraintViolated, TemplateFailed
+│   └── FieldInvalid         422  names the field
+├── ProviderError            a model's provider failed
+│   ├── ProviderRefused      400  bad request, unknown model, context too long
+│   ├── ProviderKeyInvalid   400  the provider does not accept the key
+│   ├── ProviderRateLimited  429  a retry helps
+│   ├── ProviderTimeout      504  no answer in time
+│   └── ProviderUnavailable  502  a retry may help
+├── Unavailable              503  the database is away, or the server is stopping; a retry helps
+└── NotServedYet             501  documented by the API, not in this version
 """
 
 from typing import Any, ClassVar

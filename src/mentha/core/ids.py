@@ -15,7 +15,7 @@ _counter = 0
 
 def new_id() -> UUID:
     """A new UUIDv7, greater than every one made earlier by this process."""
-    global _last_ms, _counter
+    global _last_ms, _counter  # noqa: PLW0603 - the order of ids is a state of the process
     with _lock:
         now_ms = time.time_ns() // 1_000_000
         if now_ms > _last_ms:

@@ -90,7 +90,7 @@ class DatabaseStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseLost(Event):
-    """The embedded PostgreSQL ended without being asked to; it is started again. `exit_code` is None where another process had started it."""
+    """The embedded PostgreSQL ended by itself; it is started again. `exit_code` is None where another process had started it."""
 
     level: ClassVar[Level] = "error"
     exit_code: int | None

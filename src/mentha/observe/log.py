@@ -42,7 +42,9 @@ def install(*, fmt: Literal["text", "json"], level: str, stream: IO[str]) -> Cal
         if LEVELS[event.level] >= least:
             write(line(now(), event.level, _name(type(event)), events.request_id.get(), _values(event)))
 
-    handler = _Handler(lambda record: write(line(now(), record.levelname.lower(), record.name, events.request_id.get(), _of_record(record))))
+    handler = _Handler(
+        lambda record: write(line(now(), record.levelname.lower(), record.name, events.request_id.get(), _of_record(record)))
+    )
     logging.getLogger().addHandler(handler)
     events.subscribe(show)
 
@@ -92,7 +94,12 @@ def _of_record(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _json(moment: datetime, level: str, name: str, request: str, values: dict[str, Any]) -> str:
-    head = {"time": moment.isoformat(timespec="milliseconds"), "level": level, "event": name, **({"request_id": request} if request else {})}
+    head = {
+        "time": moment.isoformat(timespec="milliseconds"),
+        "level": level,
+        "event": name,
+        **({"request_id": request} if request else {}),
+    }
     return dumps({**head, **values}).decode() + "\n"
 
 

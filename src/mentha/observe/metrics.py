@@ -1,4 +1,4 @@
-"""Figures for Prometheus, made from events. Public, so no label tells of a tenant; labels that a client could choose are not used at all."""
+"""Figures for Prometheus, made from events. Public: no label tells of a tenant, and none has values that a client could choose."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from mentha import __version__
 from mentha.observe import events
 from mentha.observe.events import Event
 
-# Routes × methods × statuses that a server really gives stay far below this; beyond it, figures go under "-".
+# The routes, methods and statuses that a server really gives make far fewer; beyond it, figures go under "-".
 LABEL_SETS_MAX = 2_000
 REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 TURN_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 120)
@@ -27,15 +27,23 @@ class Metrics:
         Gauge("mentha_info", "The version of the server", ["version"], registry=registry).labels(__version__).set(1)
         self._requests = Counter("mentha_requests", "HTTP requests answered", ["method", "route", "status"], registry=registry)
         self._request_s = Histogram(
-            "mentha_request_seconds", "Time to answer a request, streams to their end", ["route"], buckets=REQUEST_SECONDS, registry=registry
+            "mentha_request_seconds",
+            "Time to answer a request, streams to their end",
+            ["route"],
+            buckets=REQUEST_SECONDS,
+            registry=registry,
         )
         self._faults = Counter("mentha_faults", "Requests that failed by a fault of the server", registry=registry)
         self._turns = Counter("mentha_turns", "Chat turns ended", ["outcome", "streamed"], registry=registry)
         self._turn_s = Histogram("mentha_turn_seconds", "Time of a chat turn", buckets=TURN_SECONDS, registry=registry)
-        self._model_s = Histogram("mentha_model_seconds", "Time in the model's provider", ["provider"], buckets=TURN_SECONDS, registry=registry)
+        self._model_s = Histogram(
+            "mentha_model_seconds", "Time in the model's provider", ["provider"], buckets=TURN_SECONDS, registry=registry
+        )
         self._tokens = Counter("mentha_tokens", "Tokens as the providers counted them", ["kind"], registry=registry)
         self._joined = Counter("mentha_turns_joined", "Requests that got the answer of an earlier, same one", registry=registry)
-        self._failures = Counter("mentha_provider_failures", "Failed calls of a model's provider", ["provider", "reason"], registry=registry)
+        self._failures = Counter(
+            "mentha_provider_failures", "Failed calls of a model's provider", ["provider", "reason"], registry=registry
+        )
         self._workers = Gauge("mentha_template_workers", "Processes that render templates", registry=registry)
         self._lost = Counter("mentha_database_lost", "Times that the embedded database ended by itself", registry=registry)
         self._children: dict[tuple[Any, ...], Any] = {}

@@ -3,6 +3,7 @@
 Invariant: no text that leaves here holds the key that was used, or more than 500 characters of what the provider wrote.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from datetime import UTC
@@ -95,21 +96,18 @@ def from_status(status: int, body: JsonValue, headers: Mapping[str, str], route:
     """The error of ours for an HTTP status with its body: the parsed JSON, its `error` member, or a text."""
     words, code = _words_and_code(body, route)
     facts = _facts(route, f"HTTP {status}", status)
-    who, says = f"the provider `{route.provider}`", f": {words}" if words else ""
-    if 400 <= status < 500 and (code == "context_length_exceeded" or TOO_LONG.search(words)) and status != 429:
-        return _too_long(route, words, facts)
+    says = f": {words}" if words else ""
     if status == 402 or code == "insufficient_quota":
-        return ProviderRefused(f"the account at {who} has no credit left{says}", fix="add credit there, or use another key", **facts)
-    if status in (401, 403):
-        return ProviderKeyInvalid(f"{who} does not accept the key (HTTP {status}){says}", fix=_key_fix(route), **facts)
-    if status == 404:
-        return ProviderRefused(f"{who} has no model `{shown(route.model)}`{says}", fix=hint or None, **facts)
-    if status == 408:
-        return ProviderTimeout(f"{who} gave up waiting (HTTP 408){says}", **facts)
+        message = f"the account at the provider `{route.provider}` has no credit left{says}"
+        return ProviderRefused(message, fix="add credit there, or use another key", **facts)
     if status == 429:
-        wait_s = retry_after_s(headers)
-        return ProviderRateLimited(f"{who} limits the rate of requests{says}", retry_after_s=wait_s, fix="wait, then send it again", **facts)
-    return _by_range(status, route, says, facts)
+        message = f"the provider `{route.provider}` limits the rate of requests{says}"
+        return ProviderRateLimited(message, fix="wait, then send it again", retry_after_s=retry_after_s(headers), **facts)
+    if 400 <= status < 500 and (code == "context_length_exceeded" or TOO_LONG.search(words)):
+        return _too_long(route, words, facts)
+    if status == 404:
+        return ProviderRefused(f"the provider `{route.provider}` has no model `{shown(route.model)}`{says}", fix=hint or None, **facts)
+    return _by_status(status, route, says, facts)
 
 
 def from_payload(payload: JsonValue, route: Route, *, hint: str = "") -> ProviderError:
@@ -162,8 +160,12 @@ def redact(words: str, route: Route) -> str:
     return words if len(words) <= WORDS_CHARS_MAX else f"{words[: WORDS_CHARS_MAX - 1]}…"
 
 
-def _by_range(status: int, route: Route, says: str, facts: dict[str, Any]) -> ProviderError:
+def _by_status(status: int, route: Route, says: str, facts: dict[str, Any]) -> ProviderError:
     who = f"the provider `{route.provider}`"
+    if status in (401, 403):
+        return ProviderKeyInvalid(f"{who} does not accept the key (HTTP {status}){says}", fix=_key_fix(route), **facts)
+    if status == 408:
+        return ProviderTimeout(f"{who} gave up waiting (HTTP 408){says}", **facts)
     if status < 400:
         fix = "set `base_url` to the final address"
         return ProviderUnavailable(f"{who} redirects (HTTP {status}), which is not followed", fix=fix, **facts)
@@ -177,7 +179,8 @@ def _too_long(route: Route, words: str, facts: dict[str, Any]) -> ProviderRefuse
         f"the prompt is too long for the model `{shown(route.model)}`{f': {words}' if words else ''}",
         fix="send fewer or shorter messages, give the session a `token_budget` with `context_overflow: truncate`, "
         "or use a model with a larger window",
-        **{**facts, "code": "context_length_exceeded"},
+        code="context_length_exceeded",
+        **facts,
     )
 
 
@@ -223,7 +226,7 @@ def _number(value: str | None, *, scale: float) -> float | None:
         seconds = float(value or "") * scale
     except ValueError:
         return None
-    return None if seconds != seconds else seconds  # noqa: PLR0124 - only NaN differs from itself
+    return None if math.isnan(seconds) else seconds
 
 
 def _seconds_until(date: str) -> float | None:

@@ -10,9 +10,8 @@ Source: the interface is `httpcore2.AsyncNetworkBackend` and `AsyncNetworkStream
 import asyncio
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 from mentha.core import lazy
@@ -74,9 +73,11 @@ class Pipe(asyncio.Protocol):
                 self._writer = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the sending end."""
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
+        """Keep what came in; stop reading where nobody takes it."""
         self._parts.append(data)
         self._unread_bytes += len(data)
         if self._unread_bytes > UNREAD_BYTES_MAX and not self._paused:
@@ -85,91 +86,103 @@ class Pipe(asyncio.Protocol):
         _wake(self._reader)
 
     def eof_received(self) -> bool:
+        """The other side sends no more; the transport closes itself then."""
         self.ended = True
         _wake(self._reader)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is closed; waiting reads and writes end."""
         self.ended = True
         self._error = exc
         _wake(self._reader)
         _wake(self._writer)
 
     def pause_writing(self) -> None:
+        """The other side takes nothing more for now."""
         self._full = True
 
     def resume_writing(self) -> None:
+        """It takes again."""
         self._full = False
         _wake(self._writer)
 
 
-@cache
-def backend_class() -> Any:
-    """The backend. Made here, since its base classes load late."""
-    httpcore2 = lazy.load("httpcore2")
+class Backend:
+    """Opens connections; what a pool of `httpcore2` takes as `network_backend`. It never imports that library's own base classes."""
 
-    class Stream(httpcore2.AsyncNetworkStream):
-        def __init__(self, pipe: Pipe) -> None:
-            self._pipe = pipe
+    async def connect_tcp(self, host: str, port: int, timeout: float | None = None, **_: Any) -> "Stream":
+        """A connection to the first address of `host` that accepts one.
 
-        async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002, ASYNC109 - the interface has them
-            with _errors(httpcore2.ReadTimeout, httpcore2.ReadError):
-                if timeout is None:
-                    return await self._pipe.read()
+        Raises:
+            httpcore2.ConnectError: none does, or the name has none.
+            httpcore2.ConnectTimeout: `timeout` seconds were over.
+        """
+        with _errors("ConnectTimeout", "ConnectError"):
+            async with asyncio.timeout(timeout):
+                return Stream(await _connect(host, port))
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; the pool does so between attempts to connect."""
+        await asyncio.sleep(seconds)
+
+
+class Stream:
+    """One connection, as the pool sees it."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - the interface has it; asyncio bounds pieces itself
+        """All that has come in, at least one byte; empty at the end."""
+        with _errors("ReadTimeout", "ReadError"):
+            if timeout is None:
+                return await self._pipe.read()
+            async with asyncio.timeout(timeout):
+                return await self._pipe.read()
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Send all of `buffer`."""
+        with _errors("WriteTimeout", "WriteError"):
+            async with asyncio.timeout(timeout):
+                await self._pipe.write(buffer)
+
+    async def aclose(self) -> None:
+        """Close at once. Not in order: that would still send what a cancelled request has left, and wait for the other side of TLS."""
+        self._pipe.transport.abort()
+        # One turn of the loop, in which the socket is closed.
+        await asyncio.sleep(0)
+
+    async def start_tls(self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None) -> "Stream":
+        """The same connection with TLS on it.
+
+        Raises:
+            httpcore2.ConnectError: the certificate is not trusted, or not for this name.
+        """
+        loop = asyncio.get_running_loop()
+        with _errors("ConnectTimeout", "ConnectError"):
+            try:
                 async with asyncio.timeout(timeout):
-                    return await self._pipe.read()
+                    plain = self._pipe.transport
+                    self._pipe.transport = await loop.start_tls(plain, self._pipe, ssl_context, server_hostname=server_hostname)
+            except BaseException:
+                await self.aclose()
+                raise
+        return self
 
-        async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the interface has it
-            with _errors(httpcore2.WriteTimeout, httpcore2.WriteError):
-                async with asyncio.timeout(timeout):
-                    await self._pipe.write(buffer)
-
-        async def aclose(self) -> None:
-            # Not `close`: that would still send what a cancelled request has left, and wait for the other side of TLS.
-            self._pipe.transport.abort()
-            # One turn of the loop, in which the socket is closed.
-            await asyncio.sleep(0)
-
-        async def start_tls(
-            self,
-            ssl_context: ssl.SSLContext,
-            server_hostname: str | None = None,
-            timeout: float | None = None,  # noqa: ASYNC109 - the interface has it
-        ) -> "Stream":
-            with _errors(httpcore2.ConnectTimeout, httpcore2.ConnectError):
-                try:
-                    async with asyncio.timeout(timeout):
-                        self._pipe.transport = await asyncio.get_running_loop().start_tls(
-                            self._pipe.transport, self._pipe, ssl_context, server_hostname=server_hostname
-                        )
-                except BaseException:
-                    await self.aclose()
-                    raise
-            return self
-
-        def get_extra_info(self, info: str) -> Any:
-            if info == "is_readable":
-                return self._pipe.readable
-            name = {"client_addr": "sockname", "server_addr": "peername"}.get(info, info)
-            return self._pipe.transport.get_extra_info(name)
-
-    class Backend(httpcore2.AsyncNetworkBackend):
-        async def connect_tcp(self, host: str, port: int, timeout: float | None = None, **_: Any) -> Stream:  # noqa: ASYNC109 - as above
-            with _errors(httpcore2.ConnectTimeout, httpcore2.ConnectError):
-                async with asyncio.timeout(timeout):
-                    return Stream(await _connect(host, port))
-
-        async def sleep(self, seconds: float) -> None:
-            await asyncio.sleep(seconds)
-
-    return Backend
+    def get_extra_info(self, info: str) -> Any:
+        """What the pool asks: `is_readable`, `ssl_object`, `socket`, `client_addr`, `server_addr`."""
+        if info == "is_readable":
+            return self._pipe.readable
+        name = {"client_addr": "sockname", "server_addr": "peername"}.get(info, info)
+        return self._pipe.transport.get_extra_info(name)
 
 
 async def _connect(host: str, port: int) -> Pipe:
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     # Each address once, in the resolver's order.
-    addresses = list(dict.fromkeys(entry[4][0] for entry in found))[:ADDRESSES_MAX]
+    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))[:ADDRESSES_MAX]
     for address in addresses[:-1]:
         try:
             async with asyncio.timeout(ATTEMPT_S):
@@ -180,14 +193,14 @@ async def _connect(host: str, port: int) -> Pipe:
 
 
 @contextmanager
-def _errors(timed_out: type[Exception], failed: type[Exception]) -> Iterator[None]:
-    """Raise the library's classes, which it expects from a backend."""
+def _errors(timed_out: str, failed: str) -> Generator[None]:
+    """Raise the library's classes, which its pool expects, in place of ours."""
     try:
         yield
     except TimeoutError as error:
-        raise timed_out(str(error)) from error
+        raise getattr(lazy.load("httpcore2"), timed_out)(str(error)) from error
     except OSError as error:
-        raise failed(str(error)) from error
+        raise getattr(lazy.load("httpcore2"), failed)(str(error)) from error
 
 
 def _wake(waiter: "asyncio.Future[None] | None") -> None:

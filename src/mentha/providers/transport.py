@@ -23,7 +23,6 @@ from mentha.providers.types import Route
 
 if TYPE_CHECKING:
     import httpx2
-    import openai
 
 CLIENTS_MAX = 32
 CONNECT_TIMEOUT_S = 10.0
@@ -101,7 +100,7 @@ class _Client:
     def __init__(self, http: "httpx2.AsyncClient", base_url: str, key: str) -> None:
         openai, httpx2 = lazy.load("openai"), lazy.load("httpx2")
         # A key must be given, or the SDK takes the one in OPENAI_API_KEY for any address; where there is none the header is left out.
-        self.sdk: openai.AsyncOpenAI = _client_class()(
+        self.sdk: Any = _client_class()(
             api_key=key or "none",
             admin_api_key="",
             base_url=base_url,
@@ -174,7 +173,7 @@ def _make_http_transport(connections_max: int) -> "httpx2.AsyncHTTPTransport":
         max_connections=connections_max,
         max_keepalive_connections=min(connections_max, KEEPALIVE_CONNECTIONS_MAX),
         keepalive_expiry=KEEPALIVE_S,
-        network_backend=network.backend_class()(),
+        network_backend=network.Backend(),
     )
     return made
 

@@ -57,6 +57,7 @@ class Namespace:
             raise AttributeError(name) from None
 
     def __call__(self, *args: Any, **options: Any) -> Any:
+        """Call what the namespace itself stands for, like `datetime(2026, 1, 1)`."""
         if self._call is None:
             raise SurfaceError(f"{self._name} is a module and cannot be called")
         return self._call(*args, **options)

@@ -314,7 +314,7 @@ def _lock_down(options: Options, memory: _Memory, *, keep_fds: int) -> None:
 
 def _close_inherited() -> None:
     """Close what the server had open: not every event loop does that for its children."""
-    for name in os.listdir("/dev/fd"):
+    for name in os.listdir("/dev/fd"):  # noqa: PTH208 - pathlib is not worth its memory in a worker
         if int(name) > 2:
             # The listing itself used a descriptor, which is closed already.
             with contextlib.suppress(OSError):
@@ -325,7 +325,7 @@ def _enter_no_folder() -> None:
     """Work in a folder that is removed already: empty, nothing can be made in it, and nothing is left behind by a killed process."""
     folder = tempfile.mkdtemp(prefix="mentha-")
     os.chdir(folder)
-    os.rmdir(folder)
+    os.rmdir(folder)  # noqa: PTH106 - as above
 
 
 def _drop_privileges() -> None:

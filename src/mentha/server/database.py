@@ -63,7 +63,9 @@ async def prepare_schema(place: Place, settings: Settings) -> None:
             missing = await migrate.pending(place.direct_dsn)
             if missing:
                 names = ", ".join(f"{migration.version:04}_{migration.name}" for migration in missing)
-                raise ConfigInvalid(f"the database lacks {len(missing)} migrations ({names}): run `mentha migrate`, or start without --no-migrate")
+                raise ConfigInvalid(
+                    f"the database lacks {len(missing)} migrations ({names}): run `mentha migrate`, or start without --no-migrate"
+                )
             return
         except Unavailable:
             if attempt == CONNECT_TRIES_MAX - 1:

@@ -1,7 +1,7 @@
 """The runtime: every part of a server that lives as long as it does, made in order and closed in the opposite one."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,7 @@ from mentha.chat.running import Turns
 from mentha.chat.turn import Parts
 from mentha.core.config import Settings
 from mentha.core.errors import MenthaError
+from mentha.observe import trace
 from mentha.observe.metrics import Metrics
 from mentha.providers.service import Providers
 from mentha.sandbox.templates import Templates
@@ -39,7 +40,7 @@ class Runtime:
 
 
 @asynccontextmanager
-async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
+async def open_runtime(settings: Settings) -> AsyncGenerator[Runtime]:
     """Start all parts; close them, the embedded database last, when the block ends.
 
     Raises:
@@ -51,6 +52,8 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         metrics = Metrics()
         observe.subscribe(metrics.subscribe)
         stack.callback(observe.unsubscribe, metrics.subscribe)
+        if settings.otlp_endpoint:
+            stack.callback(trace.install(settings.otlp_endpoint))
         place = await databases.find(settings)
         stack.push_async_callback(asyncio.to_thread, place.release)
         if place.server is not None:

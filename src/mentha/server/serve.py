@@ -5,7 +5,7 @@ import contextlib
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 import uvicorn
 
@@ -24,7 +24,7 @@ class _Server(uvicorn.Server):
     """The web server without its own handling of signals: ours waits for turns as well."""
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
+    def capture_signals(self) -> Generator[None]:
         yield
 
 
@@ -46,7 +46,8 @@ async def serve(settings: Settings, *, ready: Callable[[Runtime, str], None]) ->
             stopping = _Stopping(runtime, server)
             stopping.listen()
             task = asyncio.create_task(server.serve(sockets=[listener]))
-            while not server.started and not task.done():
+            # The web server has no signal for having started.
+            while not server.started and not task.done():  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
             database = "external" if settings.database_url else "embedded"
             observe.emit(ServerStarted(address=address, version=__version__, database=database, took_s=time.perf_counter() - began))
@@ -109,7 +110,9 @@ def _bind(settings: Settings) -> socket.socket:
         listener.bind((settings.host, settings.port))
         listener.listen(BACKLOG)
     except OSError as error:
-        raise ConfigInvalid(f"can't listen on {settings.host}:{settings.port}: {error.strerror or error}; choose another with --port") from None
+        raise ConfigInvalid(
+            f"can't listen on {settings.host}:{settings.port}: {error.strerror or error}; choose another with --port"
+        ) from None
     return listener
 
 

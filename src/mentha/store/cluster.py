@@ -168,7 +168,8 @@ def socket_folder(cluster: Cluster) -> Path:
     # Lists of folders (in PostgreSQL) and of hosts (in its drivers) are split at commas.
     if len(os.fsencode(folder / SOCKET)) > SOCKET_BYTES_MAX or set(',"') & set(str(folder)):
         runtime = Path(f"/run/user/{cluster.account.uid if cluster.account else os.geteuid()}")
-        folder = (runtime if os.access(runtime, os.W_OK | os.X_OK) else Path("/tmp")) / _name(cluster.home)
+        fallback = Path("/tmp")  # noqa: S108 - the folder of ours in it is checked for owner and mode
+        folder = (runtime if os.access(runtime, os.W_OK | os.X_OK) else fallback) / _name(cluster.home)
     make_private(folder, cluster.account)
     return folder
 

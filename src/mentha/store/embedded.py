@@ -14,7 +14,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
@@ -187,7 +187,7 @@ def as_superuser(home: Path, statements: Sequence[str], *, database: str = DATAB
 
 
 @contextmanager
-def _translated(home: Path) -> Iterator[None]:
+def _translated(home: Path) -> Generator[None]:
     """Faults of the file system become one error that says what to do."""
     try:
         yield
@@ -204,7 +204,7 @@ def _open_lock(path: Path) -> int:
 
 
 @contextmanager
-def _start_lock(home: Path) -> Iterator[int]:
+def _start_lock(home: Path) -> Generator[int]:
     """Hold the lock for starting and stopping; gives its descriptor."""
     path = home / "pg.lock"
     lock = _open_lock(path)

@@ -46,7 +46,7 @@ _PARTICIPANTS = {
 }
 
 
-def translated(error: Exception) -> Exception:
+def translated(error: Exception) -> Exception:  # noqa: PLR0911 - a table of decisions, one line each
     """The error to raise in place of `error`; itself where it stands for a fault of ours."""
     constraint = getattr(error, "constraint_name", None) or ""
     if isinstance(error, asyncpg.UniqueViolationError) and constraint in _CONFLICTS:
@@ -62,6 +62,9 @@ def translated(error: Exception) -> Exception:
     if isinstance(error, asyncpg.QueryCanceledError):
         return Unavailable("the database took too long", retry_after_s=2)
     # The driver uses one class for a lost connection and for misuse; only the former is not our fault.
-    if isinstance(error, _GONE) or (isinstance(error, asyncpg.InterfaceError) and "clos" in str(error)):
+    lost = isinstance(error, asyncpg.InterfaceError) and "clos" in str(error)
+    # How the driver refuses a statement between PostgreSQL's last word on a connection (it is stopped, or crashed) and the connection's end.
+    ending = isinstance(error, asyncpg.InternalClientError) and "cannot switch to state" in str(error)
+    if isinstance(error, _GONE) or lost or ending:
         return Unavailable("the database is not available now", retry_after_s=1)
     return error

@@ -51,10 +51,9 @@ class Migration:
 
 def migrations() -> list[Migration]:
     """All migrations of this version of Mentha, in order."""
-    found: list[Migration] = []
-    for file in files("mentha.store").joinpath("migrations").iterdir():
-        if match := _FILE_NAME.fullmatch(file.name):
-            found.append(Migration(int(match[1]), match[2], file.read_text(encoding="utf-8")))
+    folder = files("mentha.store").joinpath("migrations").iterdir()
+    named = ((_FILE_NAME.fullmatch(file.name), file) for file in folder)
+    found = [Migration(int(name[1]), name[2], file.read_text(encoding="utf-8")) for name, file in named if name]
     return sorted(found, key=lambda migration: migration.version)
 
 
@@ -82,7 +81,9 @@ async def migrate(dsn: str) -> list[Migration]:
             await _apply(connection, migration)
         return pending
     except TimeoutError:
-        raise ConfigInvalid(f"another process has been migrating this database for {LOCK_WAIT_S} s; see what holds the advisory lock") from None
+        raise ConfigInvalid(
+            f"another process has been migrating this database for {LOCK_WAIT_S} s; see what holds the advisory lock"
+        ) from None
     except FAILURES as error:
         raise translated(error) from error
     finally:

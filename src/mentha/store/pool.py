@@ -4,7 +4,7 @@ A connection is held for as long as its `async with` block: never call a model o
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,7 +17,8 @@ from mentha.core.errors import Unavailable
 from mentha.core.json import dumps, loads
 from mentha.store.failures import FAILURES, translated
 
-Tx = PoolConnectionProxy | asyncpg.Connection
+# A lent connection, mostly inside a transaction. The driver has no types of its own.
+Tx = Any
 
 
 class _Connection(asyncpg.Connection):
@@ -37,7 +38,7 @@ class Database:
         self._wait_s = wait_s
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Tx]:
+    async def connection(self) -> AsyncGenerator[Tx]:
         """Lend a connection on which each statement is a transaction of its own. Meant for one statement.
 
         Raises:
@@ -52,7 +53,7 @@ class Database:
             await self._release(connection)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Tx]:
+    async def transaction(self) -> AsyncGenerator[Tx]:
         """Lend a connection inside a transaction: committed where the block ends, rolled back where it raises.
 
         Raises:

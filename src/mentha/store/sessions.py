@@ -19,7 +19,7 @@ COLUMNS = f"""{SETTINGS},
     ARRAY(SELECT a.agent_id FROM session_agents a WHERE a.tenant_id = x.tenant_id AND a.session_id = x.id ORDER BY a.position) AS agents,
     ARRAY(SELECT u.user_id FROM session_users u WHERE u.tenant_id = x.tenant_id AND u.session_id = x.id ORDER BY u.position) AS users"""
 # `{}` in recall_options reads back as the defaults of a vector search, as the original's sessions had it.
-RECALL_DEFAULT = VectorDocSearch().model_dump(mode="json")
+RECALL_DEFAULT = VectorDocSearch.model_validate({}).model_dump(mode="json")
 
 INSERT = f"""
 WITH x AS (

@@ -28,7 +28,9 @@ async def create(tx: Tx, tenant: UUID, agent_id: UUID, tool: CreateToolRequest) 
         Conflict: the agent has a tool with this name.
     """
     if tool.type not in TOOL_TYPES_SERVED:
-        raise NotServedYet(f"tools of type '{tool.type}' are not in this version", fix="use a tool of type 'function', which the client runs")
+        raise NotServedYet(
+            f"tools of type '{tool.type}' are not in this version", fix="use a tool of type 'function', which the client runs"
+        )
     row = await tx.fetchrow(INSERT, tenant, new_id(), agent_id, tool.name, tool.type, tool.description, spec_of(tool))
     return tool_of(row)
 

@@ -20,7 +20,7 @@ def _as_list(value: Any) -> Any:
 
 def _not_too_many(value: list[str]) -> list[str]:
     if len(value) > INSTRUCTIONS_MAX:
-        raise PydanticCustomError("too_long", f"An agent has at most {INSTRUCTIONS_MAX} instructions")
+        raise PydanticCustomError("too_long", "An agent has at most {limit} instructions", {"limit": INSTRUCTIONS_MAX})
     return value
 
 
@@ -57,7 +57,9 @@ class CreateAgentRequest(Wire):
     instructions: Instructions = Field(default=[], description="Instructions for the agent")
     default_settings: dict[str, Any] | None = Field(None, description="Settings of every session's turns, unless a request says otherwise")
     default_system_template: str = Field(DEFAULT_SYSTEM_TEMPLATE, description="System template of sessions that have none")
-    tools: list[CreateToolRequest] | None = Field(None, max_length=TOOLS_MAX, description="Tools to create with it", json_schema_extra=ours())
+    tools: list[CreateToolRequest] | None = Field(
+        None, max_length=TOOLS_MAX, description="Tools to create with it", json_schema_extra=ours()
+    )
 
 
 class CreateOrUpdateAgentRequest(CreateAgentRequest):

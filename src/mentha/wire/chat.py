@@ -88,7 +88,9 @@ Part = Annotated[
     | Annotated[ImagePart, Tag("~image_url")]
     | Annotated[ToolResultPart, Tag("~tool_result")],
     Discriminator(
-        _part_tag, custom_error_type="part_type", custom_error_message="Must be a string or a part of type 'text', 'image_url' or 'tool_result'"
+        _part_tag,
+        custom_error_type="part_type",
+        custom_error_message="Must be a string or a part of type 'text', 'image_url' or 'tool_result'",
     ),
 ]
 
@@ -130,9 +132,13 @@ class Message(Wire):
     @model_validator(mode="after")
     def _complete(self) -> "Message":
         if self.role == "tool" and not self.tool_call_id:
-            raise PydanticCustomError("missing_tool_call_id", "A message of role 'tool' needs the `tool_call_id` of the call that it answers")
+            raise PydanticCustomError(
+                "missing_tool_call_id", "A message of role 'tool' needs the `tool_call_id` of the call that it answers"
+            )
         if self.content is None and not self.tool_calls:
-            raise PydanticCustomError("missing_content", "A message needs `content`; only an assistant's message with `tool_calls` may do without")
+            raise PydanticCustomError(
+                "missing_content", "A message needs `content`; only an assistant's message with `tool_calls` may do without"
+            )
         return self
 
 

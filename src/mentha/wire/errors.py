@@ -19,7 +19,9 @@ class HTTPValidationError(Wire):
     """A request with faults in its fields."""
 
     detail: list[ValidationError] = Field(default_factory=list[ValidationError])
-    error: dict[str, Any] | None = Field(default=None, description="The same faults in the shape of all other errors.", json_schema_extra=ours())
+    error: dict[str, Any] | None = Field(
+        default=None, description="The same faults in the shape of all other errors.", json_schema_extra=ours()
+    )
 
 
 class ErrorBody(Wire):

@@ -1,7 +1,7 @@
 """Metadata filters: from the query string, or a JSON object, to one jsonpath predicate. Pure.
 
-A filter matches loosely: `5` matches the number 5 and the string "5"; `true` matches the boolean and the string. A dotted key means nesting,
-or a key that has that dot in its name. A list matches when every item of it is there; an object when every key of it is there.
+A filter matches loosely: `5` matches the number 5 and the string "5"; `true` the boolean and the string. A dotted key means nesting, or
+a key that has that dot in its name. A list matches when every item of it is there; an object when every key of it is there.
 
 Source: section 2.1 of the behaviour spec; jsonpath as PostgreSQL has it (lax mode), which a GIN index serves.
 """
@@ -35,7 +35,7 @@ def from_query(pairs: Iterable[tuple[str, str]]) -> JsonObject | None:
             continue
         size += len(name) + len(text)
         if size > FILTER_CHARS_MAX:
-            raise PydanticCustomError("filter_too_large", f"A metadata filter has at most {FILTER_CHARS_MAX} characters")
+            raise PydanticCustomError("filter_too_large", "A metadata filter has at most {limit} characters", {"limit": FILTER_CHARS_MAX})
         rest = name[len(PREFIX) :]
         if rest == "":
             found.update(_whole(text))
@@ -54,7 +54,8 @@ def to_jsonpath(wanted: JsonObject) -> str | None:
     """
     conditions = [condition for key, value in wanted.items() for condition in _conditions((key,), value)]
     if len(conditions) > METADATA_FILTER_LEAVES_MAX:
-        raise PydanticCustomError("filter_too_large", f"A metadata filter has at most {METADATA_FILTER_LEAVES_MAX} conditions")
+        limit = {"limit": METADATA_FILTER_LEAVES_MAX}
+        raise PydanticCustomError("filter_too_large", "A metadata filter has at most {limit} conditions", limit)
     return " && ".join(f"({condition})" for condition in conditions) or None
 
 
@@ -81,7 +82,7 @@ def _add(found: JsonObject, key: str, text: str) -> None:
 
 def _conditions(path: tuple[str, ...], value: JsonValue) -> list[str]:
     if len(path) > PATH_PARTS_MAX:
-        raise PydanticCustomError("filter_too_large", f"A metadata filter nests at most {PATH_PARTS_MAX} levels")
+        raise PydanticCustomError("filter_too_large", "A metadata filter nests at most {limit} levels", {"limit": PATH_PARTS_MAX})
     if isinstance(value, dict) and value:
         return [condition for key, item in value.items() for condition in _conditions((*path, key), item)]
     if isinstance(value, list) and value:

@@ -1,4 +1,4 @@
-"""Recall options of a session: three modes, one shape each, chosen by `mode` where it is given and by the best match of keys where it is not.
+"""Recall options of a session: three modes, one shape each, chosen by `mode`, or without it by the best match of keys.
 
 Source: the published page of `POST /sessions` for names, bounds and defaults; ruling 2 for the choice and for merging.
 """
@@ -113,5 +113,7 @@ def _tag(value: Any) -> str | None:
 # A tag that begins with `~` never shows: `api/errors.py` leaves it out of the path to a fault.
 RecallOptions = Annotated[
     Annotated[VectorDocSearch, Tag("~vector")] | Annotated[TextOnlyDocSearch, Tag("~text")] | Annotated[HybridDocSearch, Tag("~hybrid")],
-    Discriminator(_tag, custom_error_type="recall_mode", custom_error_message="Must be an object whose mode is 'vector', 'text' or 'hybrid'"),
+    Discriminator(
+        _tag, custom_error_type="recall_mode", custom_error_message="Must be an object whose mode is 'vector', 'text' or 'hybrid'"
+    ),
 ]

@@ -1,0 +1,129 @@
+"""The shape of the code: where modules may be, how long things get, what may be imported inside of a function, who comes second."""
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = ROOT / "src" / "mentha"
+MODULES = sorted(SOURCE.rglob("*.py"))
+# Not a resource: what they hold belongs to no tenant, or is the way to the database itself.
+WITHOUT_TENANT = {
+    "api_keys",
+    "cluster",
+    "embedded",
+    "failures",
+    "maintenance",
+    "migrate",
+    "paging",
+    "pool",
+    "postmaster",
+    "programs",
+    "tenants",
+    "__init__",
+}
+# Beside the handlers in api/: what they share.
+NOT_HANDLERS = {"__init__", "body", "deps", "errors", "identity", "middleware", "openapi", "responses"}
+FUNCTION_LINES_MAX = 70
+MODULE_LINES_MAX = 600
+
+
+def contracts() -> dict[str, list[str]]:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        listed = tomllib.load(file)["tool"]["importlinter"]["contracts"]
+    return {contract["id"]: contract.get("modules", contract.get("source_modules", [])) for contract in listed}
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+@pytest.mark.parametrize(
+    ("folder", "contract", "apart"), [("api", "handlers-apart", NOT_HANDLERS), ("store", "tables-apart", WITHOUT_TENANT)]
+)
+def test_module_of_a_resource_is_in_its_contract(folder: str, contract: str, apart: set[str]) -> None:
+    found = {path.stem for path in (SOURCE / folder).glob("*.py")} - (apart - {"api_keys", "maintenance", "tenants"})
+    assert {f"mentha.{folder}.{name}" for name in found} == set(contracts()[contract])
+
+
+def test_contracts_about_libraries_name_every_package_but_those_allowed() -> None:
+    packages = {f"mentha.{path.name}" for path in SOURCE.iterdir() if (path / "__init__.py").exists()}
+    allowed = {
+        "web-above": {"mentha.api", "mentha.server"},
+        "sql-in-store": {"mentha.store"},
+        "models-in-providers": {"mentha.providers"},
+        "templates-in-sandbox": {"mentha.sandbox"},
+        "tokens-in-core": {"mentha.core"},
+    }
+    for contract, those in allowed.items():
+        assert set(contracts()[contract]) == packages - those, contract
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in (SOURCE / "store").glob("*.py") if path.stem not in WITHOUT_TENANT], ids=lambda path: path.stem
+)
+def test_public_store_function_takes_connection_and_tenant_first(path: Path) -> None:
+    for function in functions(path):
+        if isinstance(function, ast.AsyncFunctionDef) and not function.name.startswith("_"):
+            assert [argument.arg for argument in function.args.args[:2]] == ["tx", "tenant"], function.name
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_module_and_its_functions_keep_to_their_sizes(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MODULE_LINES_MAX
+    for function in functions(path):
+        lines = (function.end_lineno or 0) - function.lineno + 1
+        assert lines <= FUNCTION_LINES_MAX, f"{function.name} has {lines} lines"
+        assert len(function.decorator_list) <= 2, f"{function.name} has more than 2 decorators"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_function_imports_nothing_but_through_lazy(path: Path) -> None:
+    for function in functions(path):
+        for node in ast.walk(function):
+            assert not isinstance(node, ast.Import | ast.ImportFrom), f"{function.name} imports inside"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_environment_is_read_by_the_command_line_alone(path: Path) -> None:
+    if path.parent.name == "cli" or path == SOURCE / "core" / "config.py":
+        return
+    text = path.read_text(encoding="utf-8")
+    assert "os.environ" not in text
+    assert "os.getenv" not in text
+
+
+def test_lazily_loaded_library_is_one_of_the_list() -> None:
+    listed = re.search(r"Slow = Literal\[(.*?)\]", (SOURCE / "core" / "lazy.py").read_text(encoding="utf-8"))
+    assert listed
+    allowed = set(re.findall(r'"(\w+)"', listed[1]))
+    for path in MODULES:
+        for name in re.findall(r'lazy\.load\("([\w.]+)"\)', path.read_text(encoding="utf-8")):
+            assert name.split(".")[0] in allowed, f"{path.name} loads {name}"
+
+
+def test_yielding_dependency_that_touches_the_database_ends_before_the_answer() -> None:
+    """In FastAPI a dependency that yields ends after the answer was sent, unless its scope is the function: then what was answered is committed."""
+    deps = (SOURCE / "api" / "deps.py").read_text(encoding="utf-8")
+    yielding = {
+        function.name for function in functions(SOURCE / "api" / "deps.py") if any(isinstance(n, ast.Yield) for n in ast.walk(function))
+    }
+    assert yielding == {"transaction", "connection"}
+    for name in yielding:
+        assert deps.count(f"Depends({name}") == deps.count(f'Depends({name}, scope="function")') == 1
+    for path in (SOURCE / "api").glob("*.py"):
+        if path.stem != "deps":
+            assert "Depends(" not in path.read_text(encoding="utf-8"), f"{path.name} makes a dependency of its own"
+
+
+def test_name_of_a_test_is_a_sentence() -> None:
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) and function.name.startswith("test"):
+                assert re.fullmatch(r"test_[a-z0-9]+(_[a-z0-9]+){2,}", function.name), f"{path.name}: {function.name}"
