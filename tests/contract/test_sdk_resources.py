@@ -29,8 +29,7 @@ async def test_agent_create_gives_the_whole_agent_back(sdk: AsyncJulep) -> None:
     assert agent.instructions == ["rhyme", "be short"]
     assert agent.metadata == {"a": 1}
     assert agent.default_system_template == "You are {{ agent.name }}"
-    assert agent.default_settings is not None
-    assert agent.default_settings.temperature == 0.5
+    assert agent.default_settings == {"temperature": 0.5}
     assert agent.created_at == agent.updated_at
     assert agent.created_at.utcoffset() is not None
     assert await sdk.agents.get(agent.id) == agent
@@ -178,9 +177,8 @@ async def test_agent_created_with_tools_has_them(sdk: AsyncJulep) -> None:
 
 
 async def test_job_that_does_not_exist_is_not_found(sdk: AsyncJulep) -> None:
-    with pytest.raises(NotFoundError) as caught:
+    with pytest.raises(NotFoundError):
         await sdk.jobs.get(str(uuid4()))
-    assert caught.value.response.headers["x-should-retry"] == "false" if "x-should-retry" in caught.value.response.headers else True
 
 
 async def test_health_is_told_with_the_documented_names(sdk: AsyncJulep) -> None:

@@ -112,6 +112,8 @@ def clean_environ() -> dict[str, str]:
 
 
 def _read(stream: IO[str] | None, keep: Callable[[str | None], object]) -> None:
-    for line in stream or ():
-        keep(line)
+    if stream is not None:
+        with stream:
+            for line in stream:
+                keep(line)
     keep(None)

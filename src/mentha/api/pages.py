@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse, Response
 
 from mentha import __version__
 from mentha.core.errors import NotFound
+from mentha.core.json import dumps
 
 router = APIRouter(include_in_schema=False)
 
@@ -55,7 +56,7 @@ async def get_root() -> JSONResponse:
 @router.get("/openapi.json")
 async def get_openapi_json(request: Request) -> Response:
     """The description of the API."""
-    return JSONResponse(request.app.openapi())
+    return Response(dumps(request.app.openapi()), media_type="application/json")
 
 
 @router.get("/docs")

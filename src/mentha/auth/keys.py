@@ -23,8 +23,8 @@ def digest(key: str) -> bytes:
 
 
 def hint(key: str) -> str:
-    """The first characters of a key, by which a person tells keys apart."""
-    return key[:HINT_CHARS] + "…"
+    """The first characters of a key, by which a person tells keys apart: never more than a quarter of it."""
+    return key[: min(HINT_CHARS, len(key) // 4)] + "…"
 
 
 def from_headers(headers: Mapping[str, str]) -> str | None:

@@ -159,11 +159,16 @@ class Turns:
         if not tasks:
             return 0
         _, left = await asyncio.wait(tasks, timeout=grace_s)
-        for task in left:
-            task.cancel()
         if left:
+            self.cut_off()
             await asyncio.wait(left, timeout=5)
-        return len(left)
+        return sum(task.cancelled() or not task.done() for task in tasks)
+
+    def cut_off(self) -> None:
+        """Cancel all turns that run. A `drain` that waits for them ends."""
+        for running in self._running:
+            if running.task:
+                running.task.cancel()
 
     def _joinable(self, request: TurnRequest) -> Running | None:
         if request.idempotency_key:

@@ -8,7 +8,7 @@ from pathlib import Path
 from mentha import observe
 from mentha.auth import keys
 from mentha.core.config import Settings
-from mentha.core.errors import ConfigInvalid, Conflict
+from mentha.core.errors import ConfigInvalid
 from mentha.observe.events import KeyMade
 from mentha.store import api_keys
 from mentha.store.pool import Database
@@ -42,19 +42,22 @@ def check(settings: Settings) -> None:
 
 
 async def ensure(settings: Settings, database: Database) -> FirstKey | None:
-    """Store the operator's key; without one, make a key where the tenant never had any.
+    """Store the operator's key, in place of the one that was set before; without one, make a key where the tenant never had any.
 
     Returns:
         The key that was made, to be shown once; None where there was nothing to make.
     """
     if settings.api_key is not None:
-        await _store(database, settings.api_key.get_secret_value(), name="MENTHA_API_KEY")
+        key = settings.api_key.get_secret_value()
+        async with database.transaction() as tx:
+            await api_keys.set_only(tx, DEFAULT_ID, name="MENTHA_API_KEY", digest=keys.digest(key), hint=keys.hint(key))
         return None
     async with database.connection() as connection:
         if await api_keys.any_of(connection, DEFAULT_ID):
             return None
     key = keys.new_key()
-    await _store(database, key, name="first")
+    async with database.transaction() as tx:
+        await api_keys.create(tx, DEFAULT_ID, name="first", digest=keys.digest(key), hint=keys.hint(key))
     observe.emit(KeyMade(tenant="default", name="first"))
     return FirstKey(key)
 
@@ -75,10 +78,3 @@ def is_loopback(host: str) -> bool:
     except ValueError:
         return host == "localhost"
 
-
-async def _store(database: Database, key: str, *, name: str) -> None:
-    try:
-        async with database.transaction() as tx:
-            await api_keys.create(tx, DEFAULT_ID, name=name, digest=keys.digest(key), hint=keys.hint(key))
-    except Conflict:
-        return  # it is there from an earlier start

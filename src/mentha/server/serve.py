@@ -18,6 +18,7 @@ from mentha.server.runtime import Runtime, open_runtime
 
 BACKLOG = 2_048
 HEADERS_WAIT_S = 30
+LAST_WORDS_S = 0.5
 
 
 class _Server(uvicorn.Server):
@@ -75,7 +76,9 @@ class _Stopping:
 
     def _on_signal(self, number: signal.Signals) -> None:
         if self._drain is not None:
-            self._server.force_exit = True
+            self._runtime.turns.cut_off()
+            # The turns that were cut off say so to their clients first.
+            asyncio.get_running_loop().call_later(LAST_WORDS_S, setattr, self._server, "force_exit", True)
             return
         grace_s = self._runtime.settings.shutdown_grace_s
         observe.emit(ServerStopping(signal=number.name, running=self._runtime.turns.count, grace_s=grace_s))

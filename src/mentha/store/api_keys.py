@@ -35,6 +35,19 @@ async def create(tx: Tx, tenant: UUID, *, name: str, digest: bytes, hint: str) -
     return key_id
 
 
+SET = """
+INSERT INTO api_keys (tenant_id, id, name, digest, hint) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (digest) DO UPDATE SET revoked_at = NULL WHERE api_keys.tenant_id = $1 AND api_keys.name = $3
+"""
+REVOKE_OTHERS = "UPDATE api_keys SET revoked_at = now() WHERE tenant_id = $1 AND name = $2 AND digest <> $3 AND revoked_at IS NULL"
+
+
+async def set_only(tx: Tx, tenant: UUID, *, name: str, digest: bytes, hint: str) -> None:
+    """Make this the only key in use under its name. Needs a transaction around it; does nothing where it is so already."""
+    await tx.execute(SET, tenant, new_id(), name, digest, hint)
+    await tx.execute(REVOKE_OTHERS, tenant, name, digest)
+
+
 LIST = """
 SELECT x.id, t.name AS tenant, x.name, x.hint, x.created_at, x.revoked_at
 FROM api_keys x JOIN tenants t ON t.id = x.tenant_id ORDER BY t.name, x.created_at LIMIT 10000

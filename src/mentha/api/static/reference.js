@@ -26,7 +26,7 @@ function operationsOf(description) {
       });
     }
   }
-  return found;
+  return found.sort((a, b) => a.path.localeCompare(b.path) || METHODS.indexOf(a.method) - METHODS.indexOf(b.method));
 }
 
 function responsesOf(operation) {

@@ -32,7 +32,7 @@ export function tryIt(operation, key) {
 
 function parameterInput({ name, in: place, required, schema = {}, description }) {
   const id = `p${++counter}`;
-  const control = element("input", { id, value: known[name] ?? "", autocomplete: "off", spellcheck: "false", required: Boolean(required), placeholder: typeOf(schema) });
+  const control = element("input", { id, value: known[name] ?? "", autocomplete: "off", spellcheck: "false", required: Boolean(required), placeholder: typeOf(schema).replace(" or null", "") });
   const row = element("div.input", {}, element("label", { for: id }, name, element("span.mark", {}, place)), control,
     description ? element("p", {}, description) : null, constraints(schema));
   return { name, place, row, value: () => control.value.trim() };
@@ -65,7 +65,8 @@ function headersOf(inputs, body, key) {
 
 function asCurl(operation, inputs, body) {
   const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
-  const parts = [`curl -X ${operation.method.toUpperCase()} ${quoted(decodeURI(addressOf(operation, inputs).href))}`];
+  // Ids that are not given yet stay as {agent_id}, for the person to replace.
+  const parts = [`curl -X ${operation.method.toUpperCase()} ${quoted(addressOf(operation, inputs).href.replace(/%7B(\w+)%7D/g, "{$1}"))}`];
   // The key stays out of the command: commands end in histories and screenshots.
   if (operation.secured) parts.push('-H "Authorization: Bearer $MENTHA_API_KEY"');
   for (const [name, value] of Object.entries(headersOf(inputs, body, ""))) parts.push(`-H ${quoted(`${name}: ${value}`)}`);
