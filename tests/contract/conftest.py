@@ -36,9 +36,10 @@ def models(model_server: ModelServerHandle) -> Iterator[ModelServerHandle]:
 
 @pytest.fixture(scope="session")
 def server(worker_dsn: str, model_server: ModelServerHandle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server as most people run it, with two more providers: `other`, and `gone`, which can't be reached."""
+    """A server as most people run it, with more providers beside the default one; `gone` can't be reached."""
     others = {
         "other": {"base_url": f"{model_server.url}/other/v1", "api_key": sdks.OTHER_KEY, "prefixes": ["oth-"], "models": ["oth-1"]},
+        "ollama": {"base_url": f"{model_server.url}/ollama/v1"},
         "gone": {"base_url": NOWHERE},
     }
     with running(

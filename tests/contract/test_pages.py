@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -228,12 +227,3 @@ def luminance(colour: str) -> float:
     parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
     red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-def save_pictures(folder: Path, url: str) -> None:
-    """For a person who wants to look: both sizes, both schemes."""
-    with browsing() as opened:
-        for name, width, height, dark in (("desktop", 1280, 900, False), ("phone", 390, 844, False), ("phone-dark", 390, 844, True)):
-            opened.open(url + "/docs", width=width, height=height, dark=dark)
-            opened.until(READY)
-            opened.picture(folder / f"{name}.png")

@@ -3,8 +3,10 @@
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -27,6 +29,14 @@ FLAGS = (
 )
 WAIT_S = 20.0
 READ_BYTES = 65_536
+# The browser reads commands from descriptor 3 and writes answers to 4; first both go out of each other's way.
+START = """
+import fcntl, os, sys
+pipes = [fcntl.fcntl(int(given), fcntl.F_DUPFD, 10) for given in sys.argv[1:3]]
+os.dup2(pipes[0], 3)
+os.dup2(pipes[1], 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 def program() -> str | None:
@@ -111,6 +121,8 @@ class Page:
 
     def _read(self) -> Any:
         while b"\0" not in self._left:
+            if not select.select([self._receive], [], [], WAIT_S)[0]:
+                raise AssertionError(f"the browser said nothing for {WAIT_S} s")
             piece = os.read(self._receive, READ_BYTES)
             if not piece:
                 raise AssertionError("the browser ended")
@@ -128,8 +140,7 @@ def browsing() -> Iterator[Page]:
     ours_in, theirs_out = os.pipe()
     theirs_in, ours_out = os.pipe()
     with tempfile.TemporaryDirectory(prefix="mentha-browser-", ignore_cleanup_errors=True) as profile:
-        # The browser reads commands from descriptor 3 and writes answers to 4.
-        command = ["sh", "-c", f'exec "$0" "$@" 3<&{theirs_in} 4>&{theirs_out}', found, *FLAGS, f"--user-data-dir={profile}"]
+        command = [sys.executable, "-c", START, str(theirs_in), str(theirs_out), found, *FLAGS, f"--user-data-dir={profile}"]
         process = subprocess.Popen(command, pass_fds=(theirs_in, theirs_out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(theirs_in)
         os.close(theirs_out)

@@ -1,5 +1,6 @@
 """Chat, render and history over HTTP."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -68,6 +69,8 @@ async def chat(
     running.listeners += 1
     if body.stream:
         return await _streamed(running, runtime)
+    if runtime.settings.hangup_cancels:
+        return await _unless_gone(running, request, runtime)
     try:
         return Response(await running.answer(), 201, media_type="application/json")
     finally:
@@ -127,6 +130,23 @@ def _stored(body: bytes, *, stream: bool) -> Response:
     if not stream:
         return Response(body, 201, media_type="application/json")
     return Response(b"".join(replay(body)), 201, media_type="text/event-stream", headers=STREAM_HEADERS)
+
+
+async def _unless_gone(running: Running, request: Request, runtime: Any) -> Response:
+    """The answer, or the end of the turn where its client hangs up first."""
+    answered = asyncio.create_task(running.answer())
+    gone = asyncio.create_task(_hung_up(request))
+    try:
+        await asyncio.wait({answered, gone}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        gone.cancel()
+        runtime.turns.leave(running)
+    return Response(await answered, 201, media_type="application/json")
+
+
+async def _hung_up(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _streamed(running: Running, runtime: Any) -> Response:

@@ -6,6 +6,7 @@
 Values of the request are never echoed: they may be secrets.
 """
 
+import math
 import traceback
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -51,8 +52,11 @@ def to_body(error: MenthaError) -> JsonObject:
 def headers_of(error: MenthaError) -> dict[str, str]:
     """What tells a client whether to send the request again, and when."""
     headers: dict[str, str] = {}
-    if error.retry_after_s is not None:
-        headers["Retry-After"] = str(max(0, round(error.retry_after_s + 0.49)))
+    wait_s = error.retry_after_s
+    if wait_s is None and error.retry and error.status in (429, 503):
+        wait_s = 1.0
+    if wait_s is not None:
+        headers["Retry-After"] = str(max(0, math.ceil(wait_s)))
     if error.retry is not None:
         headers["x-should-retry"] = "true" if error.retry else "false"
     return headers
@@ -121,7 +125,10 @@ def _code_of(error: MenthaError) -> tuple[str, str]:
 
 
 def _validation_body(faults: Sequence[JsonObject], *, fix: str | None = None) -> JsonObject:
-    details = [_without_none(type=f["type"], msg=f["msg"], loc=_dotted(f["loc"]), fix=fix or _FIXES.get(f["type"])) for f in faults]
+    # A fault of the whole body has an empty path, which stays in the answer.
+    details = [
+        {"type": f["type"], "msg": f["msg"], "loc": _dotted(f["loc"]), **_without_none(fix=fix or _FIXES.get(f["type"]))} for f in faults
+    ]
     first = details[0] if details else {"loc": "", "msg": "invalid"}
     error = {
         "message": "Validation error",

@@ -44,7 +44,15 @@ async def find(settings: Settings) -> Place:
         dsn = settings.database_url.get_secret_value()
         direct = settings.database_url_direct.get_secret_value() if settings.database_url_direct else dsn
         return Place(dsn, direct, None)
-    server = await asyncio.to_thread(embedded.acquire, settings.home, pg_bin=settings.pg_bin)
+    starting = asyncio.create_task(asyncio.to_thread(embedded.acquire, settings.home, pg_bin=settings.pg_bin))
+    try:
+        server = await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        # The thread can't be interrupted; what it starts must not be left running.
+        await asyncio.wait([starting])
+        if starting.exception() is None:
+            await asyncio.to_thread(starting.result().release)
+        raise
     return Place(server.dsn, server.dsn, server)
 
 

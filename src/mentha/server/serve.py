@@ -41,6 +41,7 @@ async def serve(settings: Settings, *, ready: Callable[[Runtime, str], None]) ->
     """
     began = time.perf_counter()
     with _bind(settings) as listener:
+        _end_on_signal()
         address = _address(listener, settings)
         async with open_runtime(settings) as runtime:
             server = _Server(_config(runtime))
@@ -84,6 +85,14 @@ class _Stopping:
         observe.emit(ServerStopping(signal=number.name, running=self._runtime.turns.count, grace_s=grace_s))
         self._drain = asyncio.create_task(self._runtime.turns.drain(grace_s))
         self._server.should_exit = True
+
+
+def _end_on_signal() -> None:
+    """Until requests are accepted, a signal ends the start; what was opened is closed again."""
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    if task is not None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, task.cancel)
 
 
 def _config(runtime: Runtime) -> uvicorn.Config:
