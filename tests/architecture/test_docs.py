@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import typer.main
+
 from mentha.cli import app
 from tools import docs
 

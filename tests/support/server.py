@@ -24,6 +24,7 @@ class ServerProcess:
     Attributes:
         url: its address, after `start`.
         log: every line of its standard error so far.
+        told: every line of its standard output until it accepted requests.
     """
 
     def __init__(self, environ: Mapping[str, str], *arguments: str) -> None:
@@ -32,6 +33,7 @@ class ServerProcess:
         self.process: subprocess.Popen[str] | None = None
         self.url = ""
         self.log: list[str] = []
+        self.told: list[str] = []
 
     @property
     def pid(self) -> int:
@@ -53,6 +55,7 @@ class ServerProcess:
             if line is None:
                 self.process.wait(5)
                 raise RuntimeError(f"the server ended with {self.process.returncode}:\n" + "".join(self.log[-40:]))
+            self.told.append(line)
             if READY in line:
                 self.url = line.split(READY, 1)[1].strip()
                 return self

@@ -30,6 +30,10 @@ class BodyRequest(Request):
 class Route(APIRoute):
     """A route that reads its body by `BodyRequest`."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        # A body counts as JSON where its type is not said: the routes are added one by one, so the application's own setting does not reach them.
+        super().__init__(*args, **(options | {"strict_content_type": False}))
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap the framework's handler."""
         handle = super().get_route_handler()

@@ -35,11 +35,11 @@ class Edge:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        headers = {name: value for name, value in scope["headers"] if name in (b"x-request-id", b"content-length", b"traceparent")}
+        headers = {name: value for name, value in scope["headers"] if name in (b"x-request-id", b"content-length", b"traceparent", b"origin")}
         own_id = _id_of(headers.get(b"x-request-id"))
         request_id.set(own_id)
         trace_parent.set(headers.get(b"traceparent", b"").decode("latin-1"))
-        response = _Response(send, own_id)
+        response = _Response(send, own_id, vary=b"origin" not in headers)
         scope = _without_prefix(scope)
         try:
             await self._serve(scope, receive, response, headers.get(b"content-length"))
@@ -63,17 +63,21 @@ class Edge:
 
 
 class _Response:
-    """Adds the id to the head of an answer and remembers its status, 0 until there is one."""
+    """Adds the id to the head of an answer and remembers its status, 0 until there is one.
 
-    def __init__(self, send: Send, own_id: str) -> None:
+    Args:
+        vary: say that an answer to a request with an origin has other headers. With an origin, the layer that adds those says it.
+    """
+
+    def __init__(self, send: Send, own_id: str, *, vary: bool) -> None:
         self._send = send
-        self._id = own_id.encode()
+        self._added = [(b"x-request-id", own_id.encode()), *([(b"vary", b"Origin")] if vary else [])]
         self.status = 0
 
     async def send(self, message: Any) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self._id)]
+            message["headers"] = [*message.get("headers", ()), *self._added]
         await self._send(message)
 
     async def answer(self, status: int, error: BodyTooLarge) -> None:

@@ -61,6 +61,8 @@ def _ready(runtime: Runtime, address: str) -> None:
         print(SNIPPET.format(address=address, key=runtime.made_key.key, model=model), flush=True)
         return
     # A log may be read by others: the key goes to a file.
-    path = first_key.write_file(runtime.settings.home, runtime.made_key.key)
-    print(KEPT.format(path=path))
+    try:
+        print(KEPT.format(path=first_key.write_file(runtime.settings.home, runtime.made_key.key)))
+    except OSError as error:
+        print(f"  The key that was made can't be kept in {runtime.settings.home} ({error.strerror}): make one with `mentha keys create`", flush=True)
     print(SERVING.format(address=address), flush=True)

@@ -79,7 +79,7 @@ def from_exception(error: BaseException, route: Route, *, timeout_s: float, hint
     # Not reaching the server within the connect timeout is no slow answer: nothing ran, and a retry may help.
     if isinstance(cause, (TimeoutError, httpx2.TimeoutException)) and not isinstance(cause, (httpx2.ConnectTimeout, httpx2.PoolTimeout)):
         return ProviderTimeout(
-            f"the provider `{route.provider}` gave no complete answer of `{shown(route.model)}` within {timeout_s:g} s",
+            f"the provider `{route.provider}` gave no complete answer of `{shown(route.model)}` within {timeout_s:.3g} s",
             fix="use a faster model, ask for less (`max_tokens`), or raise MENTHA_TURN_TIMEOUT_S",
             **_facts(route, "timeout"),
         )

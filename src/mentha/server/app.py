@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import Receive, Scope, Send
 
 from mentha.api import absent, agents, chat, health, jobs, openapi, pages, projects, sessions, tools, users
 from mentha.api import errors as rendered
@@ -13,8 +14,9 @@ from mentha.api.middleware import Edge
 from mentha.core.errors import MenthaError
 
 CORS_MAX_AGE_S = 3_600
-# `pages` before `absent`, whose `/docs/{id}` is a document; the more exact path of a resource before the more general one.
-ROUTERS = (health, pages, agents, tools, users, projects, chat, sessions, jobs, absent)
+# `pages` before `absent`, whose `/docs/{id}` is a document; the more exact path of a resource before the more general one. Otherwise the
+# most asked for come first: the framework tries the patterns one after another.
+ROUTERS = (chat, sessions, agents, users, tools, projects, jobs, health, pages, absent)
 
 
 def build(runtime: Any) -> Edge:
@@ -32,7 +34,8 @@ def build(runtime: Any) -> Edge:
     )
     app.state.runtime = runtime
     for module in ROUTERS:
-        app.include_router(module.router)
+        # The routes themselves, not `include_router`: that finds the route of each request twice, through a level of wrappers.
+        app.router.routes.extend(module.router.routes)
     app.openapi = lambda: openapi.describe(app)
     app.add_exception_handler(MenthaError, rendered.on_mentha_error)
     app.add_exception_handler(RequestValidationError, rendered.on_validation_error)
@@ -40,7 +43,7 @@ def build(runtime: Any) -> Edge:
     app.add_exception_handler(Exception, rendered.on_unexpected)
     # Nothing authenticates by cookie, so letting any origin in gives nobody anything.
     app.add_middleware(
-        CORSMiddleware,
+        _Cors,
         allow_origin_regex=".*",
         allow_methods=["*"],
         allow_headers=["*"],
@@ -49,3 +52,13 @@ def build(runtime: Any) -> Edge:
         max_age=CORS_MAX_AGE_S,
     )
     return Edge(app, body_bytes_max=runtime.settings.body_bytes_max)
+
+
+class _Cors(CORSMiddleware):
+    """Only browsers name an origin: everyone else's requests pass by. `Edge` tells caches about it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if any(name == b"origin" for name, _ in scope["headers"]):
+            await super().__call__(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)

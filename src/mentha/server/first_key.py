@@ -64,6 +64,7 @@ async def ensure(settings: Settings, database: Database) -> FirstKey | None:
 
 def write_file(home: Path, key: str) -> Path:
     """Keep a key that no terminal showed in a file that only its owner can read."""
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = home / KEY_FILE
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
