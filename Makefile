@@ -55,7 +55,8 @@ clean: ## Remove .venv and caches
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Mentha needs Python 3.11 or newer; name it with: make setup PYTHON=/path/to/python3" >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing: install it (on Debian: python3-venv)" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ rm -rf $(VENV); echo "Python's venv module is missing: install it (on Debian: python3-venv)" >&2; exit 1; }
 
 $(VENV)/.serve: requirements/serve.txt pyproject.toml | $(BIN)/python
 	$(INSTALL) -r requirements/serve.txt

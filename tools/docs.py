@@ -29,15 +29,15 @@ def settings_page() -> str:
         "Generated from `src/mentha/core/config.py` by `make docs`.",
         "",
         "Sources, weakest first: the defaults, a TOML file, the environment, flags of `mentha serve`. The file is `$MENTHA_CONFIG`, else",
-        "`mentha.toml` in the home folder. A setting `x` is `MENTHA_X` in the environment. `mentha config --example` prints a file with all of",
-        "them, `mentha config --dump` those in force, with every secret masked.",
+        "`mentha.toml` in the home folder. A setting `x` is `MENTHA_X` in the environment. `mentha config --example` prints a file with",
+        "all of them, `mentha config --dump` those in force, with every secret masked.",
         "",
         "| setting | default | also read from | meaning |",
         "| --- | --- | --- | --- |",
     ]
     for name, field in Settings.model_fields.items():
         default = "the platform's folder for data" if name == "home" else field.get_default(call_default_factory=True)
-        shown = "–" if default is None or default == {} else f"`{default}`" if name != "home" else default
+        shown = "-" if default is None or default == {} else f"`{default}`" if name != "home" else default
         lines.append(f"| `{name}` | {shown} | {f'`{ALIASES[name]}`' if name in ALIASES else ''} | {field.description} |")
     lines += [
         "",
@@ -67,10 +67,10 @@ def errors_page() -> str:
         "",
         "Generated from `src/mentha/core/errors.py` by `make docs`.",
         "",
-        'Every error but a 422 is `{"error": {"message", "code", "type", "reason", "fix", "request_id"}}`: `code` and `type` are the original',
-        "API's, `reason` is one of the stable names below. A 422 has the same with `details`, one for each fault, and FastAPI's list `detail`",
-        "beside it. Values of the request are never repeated in an error. `x-should-retry: false` tells the SDKs not to send a request again;",
-        "`Retry-After` tells when to.",
+        'Every error but a 422 is `{"error": {"message", "code", "type", "reason", "fix", "request_id"}}`: `code` and `type` are',
+        "those of the original API, `reason` is one of the stable names below. A 422 has the same with `details`, one for each fault,",
+        "and the list `detail` as FastAPI has it. Values of the request are never repeated in an error. `x-should-retry: false` tells",
+        "the SDKs not to send a request again; `Retry-After` tells when to.",
         "",
         "| reason | status | does a retry help? | when |",
         "| --- | --- | --- | --- |",
@@ -93,11 +93,15 @@ def observability_page() -> str:
         "",
         "The server tells what happens in one vocabulary of events. Log lines, figures and traces are made from it.",
         "",
-        "- **Log**: one line an event on standard error, text on a terminal and JSON elsewhere (`log_format`), from `log_level` up. Every line",
-        "  of a request has its `request_id`, which is the answer's header `x-request-id` too. A client may send its own in that header.",
+        "- **Log**: one line an event on standard error, text on a terminal and JSON elsewhere (`log_format`), from `log_level` up,",
+        "  with times in UTC. Every line of a request has its `request_id`, which is the answer's header `x-request-id` too. A client",
+        "  may send its own in that header. Warnings of libraries come out in the same form. A reader that is too slow loses lines,",
+        "  and the log says how many; the server never waits for it.",
         "- **Figures**: `GET /metrics` for Prometheus. It is public, and no label tells of a tenant.",
-        "- **Traces**: spans for requests and turns go to `otlp_endpoint` where it is set (`pip install 'mentha[otel]'`); a `traceparent` header",
-        "  makes them part of the caller's trace.",
+        "- **Traces**: spans for requests, with turns and failures of providers as their children, go to `otlp_endpoint` where it is",
+        "  set (OTLP over HTTP; `pip install '.[otel]'`). A `traceparent` header makes them part of the caller's trace.",
+        "  Attributes follow OpenTelemetry's conventions (`http.*`, `gen_ai.*`). Headers that the collector wants stand in",
+        "  `OTEL_EXPORTER_OTLP_HEADERS`.",
         "",
         "## Events",
         "",

@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx2
 import pytest
-from mentha.api import pages
 
+from mentha.api import pages
 from tests.support import browser
 from tests.support.browser import Page, browsing
 from tests.support.databases import Cluster
@@ -137,6 +137,19 @@ def test_reference_in_browser_chats_from_agent_to_answer(server: ServerProcess, 
         assert send(page, operation).startswith("201")
     assert "You said: «Hello!»" in page.run(f"document.querySelector('#{CHAT} .answer pre').textContent")
     assert all("/api/" in address for address in page.asked if "chat" in address) is (prefix == "/api")
+
+
+def test_reference_in_browser_fills_a_new_id_into_forms_that_are_open(server: ServerProcess, page: Page) -> None:
+    page.open(server.url + "/docs")
+    page.until(READY)
+    page.run(f"document.querySelector('#key').value = {KEY!r}")
+    for operation in ("create_session_sessions_post", "get_agent_agents__agent_id__get"):
+        page.run(f"document.querySelector('#{operation}').show()")
+    send(page, "create_agent_agents_post")
+    agent = page.run("JSON.parse(document.querySelector('#create_agent_agents_post .answer pre').textContent).id")
+    assert page.run("document.querySelector('#get_agent_agents__agent_id__get input').value") == agent
+    assert agent in page.run("document.querySelector('#create_session_sessions_post textarea').value")
+    assert agent in page.run("document.querySelector('#create_session_sessions_post .curl').textContent")
 
 
 def test_reference_in_browser_shows_a_stream(server: ServerProcess, page: Page) -> None:

@@ -14,7 +14,7 @@ from mentha.core.errors import ConfigInvalid
 from mentha.observe import emit, events, trace
 
 proto = pytest.importorskip(
-    "opentelemetry.proto.collector.trace.v1.trace_service_pb2", reason="the extra mentha[otel] is not installed", exc_type=ImportError
+    "opentelemetry.proto.collector.trace.v1.trace_service_pb2", reason="the extra otel is not installed", exc_type=ImportError
 )
 
 REQUEST = events.RequestFinished(method="POST", route="/sessions/{session_id}/chat", status=200, took_s=0.25)

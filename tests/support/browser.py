@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,11 @@ class Page:
     def press(self, key: str) -> None:
         """Press and release a key, as a person would."""
         codes = {"Tab": 9, "Enter": 13, " ": 32}
-        options = {"key": key, "windowsVirtualKeyCode": codes[key], **({"text": "\r"} if key == "Enter" else {"text": key} if key == " " else {})}
+        options = {
+            "key": key,
+            "windowsVirtualKeyCode": codes[key],
+            **({"text": "\r"} if key == "Enter" else {"text": key} if key == " " else {}),
+        }
         self._call("Input.dispatchKeyEvent", type="keyDown", **options)
         self._call("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=codes[key])
 
@@ -132,7 +136,7 @@ class Page:
 
 
 @contextmanager
-def browsing() -> Iterator[Page]:
+def browsing() -> Generator[Page]:
     """A page in a new browser with an empty profile; both are gone afterwards."""
     found = program()
     if found is None:

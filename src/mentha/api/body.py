@@ -7,7 +7,9 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 
+from mentha.core.errors import MenthaError
 from mentha.core.json import JsonInvalid, JsonValue, loads_hostile
 
 
@@ -39,6 +41,12 @@ class Route(APIRoute):
         handle = super().get_route_handler()
 
         async def with_limits(request: Request) -> Response:
-            return await handle(BodyRequest(request.scope, request.receive))
+            try:
+                return await handle(BodyRequest(request.scope, request.receive))
+            except HTTPException as error:
+                # The framework takes whatever goes wrong while it reads for a body that can't be parsed.
+                if isinstance(error.__cause__, MenthaError):
+                    raise error.__cause__ from None
+                raise
 
         return with_limits

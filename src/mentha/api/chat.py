@@ -2,8 +2,8 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from collections.abc import AsyncIterator, Coroutine
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request
@@ -18,7 +18,7 @@ from mentha.chat.running import Running, replay
 from mentha.chat.turn import TurnRequest
 from mentha.core import clock
 from mentha.core.clock import iso
-from mentha.core.errors import MenthaError
+from mentha.core.errors import MenthaError, Unavailable
 from mentha.core.ids import new_id
 from mentha.core.json import dumps
 from mentha.store import entries
@@ -32,6 +32,7 @@ router = APIRouter(tags=["sessions"], route_class=Route)
 STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 IDEMPOTENCY_KEY_CHARS_MAX = 255
 HISTORY_LIMIT_MAX = 1_000_000
+T = TypeVar("T")
 
 
 @router.post(
@@ -68,11 +69,9 @@ async def chat(
         return _stored(running, stream=body.stream)
     running.listeners += 1
     if body.stream:
-        return await _streamed(running, runtime)
-    if runtime.settings.hangup_cancels:
-        return await _unless_gone(running, request, runtime)
+        return await _streamed(running, request, runtime)
     try:
-        return Response(await running.answer(), 201, media_type="application/json")
+        return Response(await _unless_gone(running.answer(), request, runtime), 201, media_type="application/json")
     finally:
         runtime.turns.leave(running)
 
@@ -123,7 +122,8 @@ def _fingerprint(tenant: UUID, session_id: UUID, body: bytes) -> bytes:
 
 
 def _is_retry(count: str | None) -> bool:
-    return count is not None and count.isdecimal() and int(count) > 0
+    # Not by `int`: it refuses numbers of very many digits.
+    return count is not None and count.isdecimal() and count.strip("0") != ""
 
 
 def _stored(body: bytes, *, stream: bool) -> Response:
@@ -132,16 +132,19 @@ def _stored(body: bytes, *, stream: bool) -> Response:
     return Response(b"".join(replay(body)), 201, media_type="text/event-stream", headers=STREAM_HEADERS)
 
 
-async def _unless_gone(running: Running, request: Request, runtime: Any) -> Response:
-    """The answer, or the end of the turn where its client hangs up first."""
-    answered = asyncio.create_task(running.answer())
-    gone = asyncio.create_task(_hung_up(request))
+async def _unless_gone(work: Coroutine[Any, Any, T], request: Request, runtime: Any) -> T:
+    """What `work` gives; where a hang-up cancels a turn, it is waited for only as long as the client is there."""
+    if not runtime.settings.hangup_cancels:
+        return await work
+    working, gone = asyncio.create_task(work), asyncio.create_task(_hung_up(request))
     try:
-        await asyncio.wait({answered, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise Unavailable("the client hung up")
+        return await working
     finally:
         gone.cancel()
-        runtime.turns.leave(running)
-    return Response(await answered, 201, media_type="application/json")
+        working.cancel()
 
 
 async def _hung_up(request: Request) -> None:
@@ -149,10 +152,10 @@ async def _hung_up(request: Request) -> None:
         pass
 
 
-async def _streamed(running: Running, runtime: Any) -> Response:
+async def _streamed(running: Running, request: Request, runtime: Any) -> Response:
     try:
         # An error before the first byte keeps its status.
-        await running.first()
+        await _unless_gone(running.first(), request, runtime)
     except BaseException:
         runtime.turns.leave(running)
         raise

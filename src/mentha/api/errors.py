@@ -17,7 +17,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from mentha import observe
-from mentha.core.errors import ConstraintViolated, FieldInvalid, Forbidden, MenthaError, ProviderError, TemplateFailed
+from mentha.core.errors import BodyTooLarge, ConstraintViolated, FieldInvalid, Forbidden, MenthaError, ProviderError, TemplateFailed
 from mentha.core.ids import new_id
 from mentha.core.json import JsonObject, dumps
 from mentha.observe.events import RequestFailed, request_id
@@ -28,6 +28,7 @@ _FIXES = {
     "missing": "add this field",
     "bool_type": "send true or false, not a string or a number",
     "json_invalid": "send valid JSON with the header Content-Type: application/json",
+    "model_attributes_type": "send a JSON object with the header Content-Type: application/json",
     "uuid_parsing": "send a UUID like 0192f0c1-2a3b-7c4d-8e5f-60718293a4b5",
     "literal_error": "send one of the values that the message lists",
     "string_too_long": "shorten it",
@@ -59,6 +60,9 @@ def headers_of(error: MenthaError) -> dict[str, str]:
         headers["Retry-After"] = str(max(0, math.ceil(wait_s)))
     if error.retry is not None:
         headers["x-should-retry"] = "true" if error.retry else "false"
+    if isinstance(error, BodyTooLarge):
+        # The rest of the body is not read, so the connection can't be used again.
+        headers["Connection"] = "close"
     return headers
 
 

@@ -81,9 +81,8 @@ class _Response:
         await self._send(message)
 
     async def answer(self, status: int, error: BodyTooLarge) -> None:
-        # The rest of the body is not read, so the connection can't be used again.
         extra = [(name.lower().encode(), value.encode()) for name, value in headers_of(error).items()]
-        await self._body(status, dumps(to_body(error)), [*extra, (b"connection", b"close"), (b"access-control-allow-origin", b"*")])
+        await self._body(status, dumps(to_body(error)), [*extra, (b"access-control-allow-origin", b"*")])
 
     async def fault(self, error: Exception, route: str) -> None:
         await self._body(500, dumps(unexpected_body(error, route)), [(b"x-should-retry", b"false")])

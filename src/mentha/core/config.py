@@ -83,7 +83,7 @@ class Settings(BaseModel):
     log_format: Literal["auto", "text", "json"] = Field("auto", description="`auto` is text on a terminal and JSON elsewhere.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least important line that is logged.")
     otlp_endpoint: str | None = Field(
-        None, description="Send traces to this OpenTelemetry collector (HTTP). Needs `pip install 'mentha[otel]'`."
+        None, description="Send traces to this OpenTelemetry collector (HTTP). Needs `pip install '.[otel]'`."
     )
 
     body_bytes_max: int = Field(50_000_000, ge=1_000, le=1_000_000_000, description="Largest request body; a larger one is a 413.")

@@ -90,7 +90,7 @@ def install(endpoint: str) -> Callable[[], None]:
         otlp: Any = lazy.load("opentelemetry.exporter.otlp.proto.http.trace_exporter")
         propagation: Any = lazy.load("opentelemetry.trace.propagation.tracecontext")
     except ImportError:
-        raise ConfigInvalid("MENTHA_OTLP_ENDPOINT is set, but its library is missing: pip install 'mentha[otel]'") from None
+        raise ConfigInvalid("MENTHA_OTLP_ENDPOINT is set, but its library is missing: pip install '.[otel]'") from None
     ids = _Ids()
     resource = resources.Resource.create({"service.name": "mentha", "service.version": __version__})
     provider = sdk.TracerProvider(resource=resource, shutdown_on_exit=False, id_generator=ids)

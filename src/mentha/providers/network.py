@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mentha.core import lazy
+from mentha.core.outbox import Outbox
 
 # Unread bytes of one connection at which reading pauses. The reader mostly waits, so this is reached by hostile servers only.
 UNREAD_BYTES_MAX = 512_000
@@ -28,6 +29,7 @@ class Pipe(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.transport: Any = None
+        self._outbox = Outbox(None)
         self.ended = False
         self._error: Exception | None = None
         self._parts: list[bytes] = []
@@ -64,7 +66,8 @@ class Pipe(asyncio.Protocol):
         """Send, waiting while the other side takes nothing."""
         if self.ended or self.transport.is_closing():
             raise self._error or ConnectionResetError("the connection is closed")
-        self.transport.write(data)
+        self._outbox.transport = self.transport
+        self._outbox.write(data)
         while self._full and not self.ended:
             self._writer = asyncio.get_running_loop().create_future()
             try:

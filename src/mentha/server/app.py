@@ -1,5 +1,6 @@
 """The web application: routers, handlers of errors, and the layers around them."""
 
+import logging
 from typing import Any
 
 from fastapi import FastAPI
@@ -32,6 +33,8 @@ def build(runtime: Any) -> Edge:
         # Observations of ours tell the same (observe/): measuring twice would cost every request.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
+    # It warns of a missing validator of e-mail addresses, which this API has none of.
+    logging.getLogger("fastapi").setLevel(logging.ERROR)
     app.state.runtime = runtime
     for module in ROUTERS:
         # The routes themselves, not `include_router`: that finds the route of each request twice, through a level of wrappers.

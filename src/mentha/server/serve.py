@@ -15,6 +15,7 @@ from mentha.core.errors import ConfigInvalid
 from mentha.observe.events import ServerStarted, ServerStopped, ServerStopping
 from mentha.server import app
 from mentha.server.runtime import Runtime, open_runtime
+from mentha.server.web import HttpProtocol
 
 BACKLOG = 2_048
 HEADERS_WAIT_S = 30
@@ -100,7 +101,7 @@ def _config(runtime: Runtime) -> uvicorn.Config:
     return uvicorn.Config(
         app.build(runtime),
         loop="none",
-        http="httptools",
+        http=HttpProtocol,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -32,7 +32,7 @@ export function tryIt(operation, key) {
 
 function parameterInput({ name, in: place, required, schema = {}, description }) {
   const id = `p${++counter}`;
-  const control = element("input", { id, value: known[name] ?? "", autocomplete: "off", spellcheck: "false", required: Boolean(required), placeholder: typeOf(schema).replace(" or null", "") });
+  const control = element("input", { id, name, value: known[name] ?? "", autocomplete: "off", spellcheck: "false", required: Boolean(required), placeholder: typeOf(schema).replace(" or null", "") });
   const row = element("div.input", {}, element("label", { for: id }, name, element("span.mark", {}, place)), control,
     description ? element("p", {}, description) : null, constraints(schema));
   return { name, place, row, value: () => control.value.trim() };
@@ -154,8 +154,17 @@ async function readInto(response, shown) {
   return text;
 }
 
-/** Keep the id of a new agent, user, session or project, so that the next form has it. */
+/** Keep the id of a new agent, user, session or project for forms that are opened later, and fill it into those that are open and lack it. */
 function remember(operation, response, value) {
   const kind = operation.path.match(/^\/(agents|users|sessions|projects)$/)?.[1];
-  if (kind && operation.method === "post" && response.ok && value?.id) known[`${kind.slice(0, -1)}_id`] = value.id;
+  if (!kind || operation.method !== "post" || !response.ok || !value?.id) return;
+  const name = `${kind.slice(0, -1)}_id`;
+  known[name] = value.id;
+  for (const control of document.querySelectorAll(".try input, .try textarea")) {
+    const before = control.value;
+    if (control.name === name && !before) control.value = value.id;
+    if (control.tagName === "TEXTAREA") control.value = before.replaceAll(`<${name}>`, value.id);
+    // The curl command follows.
+    if (control.value !== before) control.dispatchEvent(new Event("input", { bubbles: true }));
+  }
 }
