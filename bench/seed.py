@@ -8,7 +8,7 @@ from mentha.core.ids import new_id
 from mentha.core.json import JsonObject, dumps
 from mentha.store.pool import Database
 from mentha.store.tenants import DEFAULT_ID
-from mentha.store.turns import NewEntry, NewTurn, save
+from mentha.store.turns import NewEntry, NewTurn, save_next
 
 # 120 characters, about what people write in one message.
 SAID = "The report of the second quarter is ready: revenue grew by 4 percent, costs by 2, and the team hired nine more people in"
@@ -44,7 +44,9 @@ async def history(database: Database, session_id: UUID, messages: int) -> None:
         idempotency_key=None,
         retried=False,
         since=datetime.now(UTC),
+        after_seq=0,
         answer=b"{}",
     )
-    async with database.transaction() as tx:
-        await save(tx, DEFAULT_ID, turn, entries)
+    async with database.connection() as connection:
+        if not await save_next(connection, DEFAULT_ID, turn, entries):
+            raise RuntimeError("a session to be seeded must be new")

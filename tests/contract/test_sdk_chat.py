@@ -37,7 +37,15 @@ async def test_chat_answers_with_the_documented_fields(sdk: AsyncJulep, models: 
     body = answered.http_response.json()
     assert body["usage"] == {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15}
     assert (body["jobs"], body["docs"], body["warnings"]) == ([], [], [])
-    message = {"role": "assistant", "content": "Hello!", "name": None, "tool_call_id": None, "tool_calls": [], "id": None, "created_at": None}
+    message = {
+        "role": "assistant",
+        "content": "Hello!",
+        "name": None,
+        "tool_call_id": None,
+        "tool_calls": [],
+        "id": None,
+        "created_at": None,
+    }
     assert body["choices"] == [{"index": 0, "finish_reason": "stop", "logprobs": None, "tool_calls": None, "message": message}]
     assert set(body) == {"id", "created_at", "usage", "jobs", "docs", "choices", "warnings"}
 
@@ -191,7 +199,9 @@ async def test_chat_images_are_sent_and_stored_as_they_came(sdk: AsyncJulep, raw
         ("", "", [""]),
     ],
 )
-async def test_chat_text_in_every_form_is_sent_and_stored(sdk: AsyncJulep, raw: Client, models: ModelServerHandle, content: Any, sent: Any, stored: list[str]) -> None:
+async def test_chat_text_in_every_form_is_sent_and_stored(
+    sdk: AsyncJulep, raw: Client, models: ModelServerHandle, content: Any, sent: Any, stored: list[str]
+) -> None:
     session = await session_of(sdk)
     assert (await raw.post(f"/sessions/{session}/chat", json={"messages": [{"role": "user", "content": content}]})).status_code == 201
     assert asked(models)[0]["messages"][-1] == {"role": "user", "content": sent}
@@ -199,7 +209,16 @@ async def test_chat_text_in_every_form_is_sent_and_stored(sdk: AsyncJulep, raw: 
     assert entry["content"] == [{"type": "text", "text": part} for part in stored]
 
 
-@pytest.mark.parametrize("message", [{"role": "user"}, {"role": "user", "content": None}, {"role": "tool", "content": "x"}, {"role": "judge", "content": "x"}, {"content": "x"}])
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "user"},
+        {"role": "user", "content": None},
+        {"role": "tool", "content": "x"},
+        {"role": "judge", "content": "x"},
+        {"content": "x"},
+    ],
+)
 async def test_chat_message_that_is_incomplete_is_unprocessable(sdk: AsyncJulep, raw: Client, message: Any) -> None:
     answer = await raw.post(f"/sessions/{await session_of(sdk)}/chat", json={"messages": [message]})
     assert answer.status_code == 422

@@ -1,8 +1,9 @@
 """Which provider a chat goes to and with which key: ruling 6, and section 4.4 on `X-Custom-Api-Key`."""
 
+from typing import Any
+
 import pytest
 from julep import AsyncJulep, BadRequestError
-from typing import Any
 
 from tests.support.model_server import ModelServerHandle
 from tests.support.sdk import CHAT, OTHER_KEY, PROVIDER_KEY, ask, asked, session_of
@@ -30,7 +31,9 @@ async def test_model_goes_to_the_provider_that_claims_it_with_that_providers_key
     assert (request.path, request.json["model"], request.headers["authorization"]) == (f"{path}{CHAT}", sent, f"Bearer {key}")
 
 
-async def test_model_that_no_provider_serves_is_a_bad_request_that_lists_what_is_served(odd_sdk: AsyncJulep, models: ModelServerHandle) -> None:
+async def test_model_that_no_provider_serves_is_a_bad_request_that_lists_what_is_served(
+    odd_sdk: AsyncJulep, models: ModelServerHandle
+) -> None:
     session = await session_of(odd_sdk, model="unheard-of")
     with pytest.raises(BadRequestError) as caught:
         await ask(odd_sdk, session)
@@ -59,13 +62,17 @@ async def test_custom_key_is_used_for_that_call_only(sdk: AsyncJulep, models: Mo
     assert [request.headers["authorization"] for request in models.requests] == [f"Bearer {CALLERS_KEY}", f"Bearer {PROVIDER_KEY}"]
 
 
-async def test_custom_key_is_neither_stored_nor_logged(sdk: AsyncJulep, models: ModelServerHandle, rows: Any, server: ServerProcess) -> None:
+async def test_custom_key_is_neither_stored_nor_logged(
+    sdk: AsyncJulep, models: ModelServerHandle, rows: Any, server: ServerProcess
+) -> None:
     await ask(sdk, await session_of(sdk), x_custom_api_key=CALLERS_KEY)
     tables = await rows.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
     for table in tables:
         held = await rows.fetchval(f'SELECT count(*) FROM "{table["tablename"]}" x WHERE x::text LIKE $1', f"%{CALLERS_KEY}%")
         # Bytes are shown in hexadecimal.
-        hidden = await rows.fetchval(f'SELECT count(*) FROM "{table["tablename"]}" x WHERE x::text LIKE $1', f"%{CALLERS_KEY.encode().hex()}%")
+        hidden = await rows.fetchval(
+            f'SELECT count(*) FROM "{table["tablename"]}" x WHERE x::text LIKE $1', f"%{CALLERS_KEY.encode().hex()}%"
+        )
         assert (held, hidden) == (0, 0), table["tablename"]
     assert CALLERS_KEY not in "".join(server.log)
 

@@ -23,7 +23,10 @@ async def test_tools_of_agent_and_request_are_offered_in_order(sdk: AsyncJulep, 
     await ask(sdk, await weather_session(sdk), tools=[TIME])
     assert asked(models)[0]["tools"] == [
         {"type": "function", "function": {"name": "weather", "description": "tells the weather", "parameters": SCHEMA}},
-        {"type": "function", "function": {"name": "time", "description": "tells the time", "parameters": {"type": "object", "properties": {}}}},
+        {
+            "type": "function",
+            "function": {"name": "time", "description": "tells the time", "parameters": {"type": "object", "properties": {}}},
+        },
     ]
 
 
@@ -113,7 +116,9 @@ async def test_tool_result_part_answers_its_call_and_is_shown_as_it_came(sdk: As
 
 
 @pytest.mark.parametrize("answered", [(), ("call_1",)])
-async def test_tool_calls_left_unanswered_are_closed_by_a_stand_in(sdk: AsyncJulep, models: ModelServerHandle, answered: tuple[str, ...]) -> None:
+async def test_tool_calls_left_unanswered_are_closed_by_a_stand_in(
+    sdk: AsyncJulep, models: ModelServerHandle, answered: tuple[str, ...]
+) -> None:
     session = await weather_session(sdk)
     models.script("gpt-x", tool_calls([("weather", {"city": "Rome"}), ("weather", {"city": "Oslo"})]))
     await ask(sdk, session)
@@ -147,7 +152,9 @@ async def test_tool_traffic_of_the_server_is_replayed_unless_recall_tools_is_fal
     session = await session_of(sdk)
     await ask(sdk, session, "one")
     # What a tool that runs on the server leaves behind; this version has none that would.
-    await rows.execute("UPDATE entries SET source = 'tool_request' WHERE tenant_id = $1 AND session_id = $2 AND role = 'user'", account.id, session)
+    await rows.execute(
+        "UPDATE entries SET source = 'tool_request' WHERE tenant_id = $1 AND session_id = $2 AND role = 'user'", account.id, session
+    )
     await ask(sdk, session, "two")
     await ask(sdk, session, "three", recall_tools=False, save=False)
     assert [message["content"] for message in asked(models)[1]["messages"][1:]] == ["one", "ok: one", "two"]

@@ -12,7 +12,15 @@ from tests.support.sdk import FORBIDDEN, ask, async_sdk, raw_client, said, sessi
 from tests.support.server import ServerProcess
 from tests.support.talk import Client
 
-NOT_FOUND = ("/agents/{id}", "/users/{id}", "/projects/{id}", "/sessions/{id}", "/sessions/{id}/history", "/agents/{id}/tools", "/jobs/{id}")
+NOT_FOUND = (
+    "/agents/{id}",
+    "/users/{id}",
+    "/projects/{id}",
+    "/sessions/{id}",
+    "/sessions/{id}/history",
+    "/agents/{id}/tools",
+    "/jobs/{id}",
+)
 
 
 @pytest.mark.parametrize("path", NOT_FOUND)
@@ -52,7 +60,7 @@ async def test_unprocessable_nested_field_has_a_dotted_path(raw: Client, sdk: As
     assert answer.json()["detail"][0]["loc"] == ["body", "messages", 1, "content", 0, "text"]
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"null", b"\xff\xfe", b"{\"name\": \"x\"} trailing", b'{"name": NaN}'])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"null", b"\xff\xfe", b'{"name": "x"} trailing', b'{"name": NaN}'])
 async def test_body_that_is_no_json_object_is_unprocessable(raw: Client, body: bytes) -> None:
     answer = await raw.post("/agents", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == 422
@@ -95,7 +103,10 @@ async def test_unknown_path_and_method_are_told_as_the_original_does(raw: Client
     assert (method.status_code, method.json()["detail"]) == (405, "Method Not Allowed")
 
 
-@pytest.mark.parametrize("path", ["/agents/{id}/docs", "/agents/{id}/search", "/docs/{id}", "/embed", "/files", "/secrets", "/agents/{id}/tasks", "/executions/{id}"])
+@pytest.mark.parametrize(
+    "path",
+    ["/agents/{id}/docs", "/agents/{id}/search", "/docs/{id}", "/embed", "/files", "/secrets", "/agents/{id}/tasks", "/executions/{id}"],
+)
 async def test_what_this_version_lacks_is_a_501_that_is_not_sent_again(raw: Client, path: str) -> None:
     answer = await raw.post(path.format(id=uuid4()), json={})
     assert (answer.status_code, answer.headers["x-should-retry"]) == (501, "false")
@@ -103,7 +114,9 @@ async def test_what_this_version_lacks_is_a_501_that_is_not_sent_again(raw: Clie
 
 
 @pytest.mark.parametrize("prefix", ["", "/api"])
-async def test_api_is_served_at_the_root_and_under_api(server: ServerProcess, sdk: AsyncJulep, models: ModelServerHandle, prefix: str) -> None:
+async def test_api_is_served_at_the_root_and_under_api(
+    server: ServerProcess, sdk: AsyncJulep, models: ModelServerHandle, prefix: str
+) -> None:
     async with async_sdk(server.url + prefix, sdk.api_key) as client:
         session = await session_of(client)
         assert (await ask(client, session)).choices[0].message.content == "ok: hi"
@@ -138,7 +151,11 @@ async def test_request_id_of_the_client_comes_back(raw: Client) -> None:
 
 async def test_browser_of_any_origin_may_ask(server: ServerProcess) -> None:
     async with raw_client(server.url, None) as client:
-        headers = {"origin": "https://app.example", "access-control-request-method": "POST", "access-control-request-headers": "authorization,x-stainless-os"}
+        headers = {
+            "origin": "https://app.example",
+            "access-control-request-method": "POST",
+            "access-control-request-headers": "authorization,x-stainless-os",
+        }
         preflight = await client.options("/sessions", headers=headers)
         assert preflight.status_code == 200
         assert preflight.headers["access-control-allow-origin"] == "https://app.example"

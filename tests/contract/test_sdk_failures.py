@@ -25,14 +25,20 @@ class Expected:
 
 
 CASES: dict[str, tuple[Reply, Expected]] = {
-    "rate limit": (error(429, "slow down", headers={"retry-after": "7"}), Expected(429, "llm_rate_limited", "true", ("slow down",), {"retry-after": "7"})),
+    "rate limit": (
+        error(429, "slow down", headers={"retry-after": "7"}),
+        Expected(429, "llm_rate_limited", "true", ("slow down",), {"retry-after": "7"}),
+    ),
     "rate limit without advice": (error(429, "slow down"), Expected(429, "llm_rate_limited", "true", (), {"retry-after": "5"})),
     "no credit": (error(429, "no money", code="insufficient_quota"), Expected(400, "llm_bad_request", "false", ("credit",))),
     "failure": (error(500, "oh no"), Expected(502, "llm_api_error", "true", ("oh no",))),
     "overload": (error(503, "busy"), Expected(502, "llm_api_error", "true")),
     "bad request": (error(400, "logprobs are not for you"), Expected(400, "llm_bad_request", "false", ("logprobs are not for you",))),
     "too long": (error(400, TOO_LONG, code="context_length_exceeded"), Expected(400, "llm_bad_request", "false", ("too long", "8192"))),
-    "bad key": (error(401, f"Incorrect API key provided: {PROVIDER_KEY}."), Expected(400, "llm_bad_request", "false", ("does not accept the key",))),
+    "bad key": (
+        error(401, f"Incorrect API key provided: {PROVIDER_KEY}."),
+        Expected(400, "llm_bad_request", "false", ("does not accept the key",)),
+    ),
     "unknown model": (error(404, "no such model", code="model_not_found"), Expected(400, "llm_bad_request", "false", ("gpt-x",))),
     "not JSON": (garbage(), Expected(502, "llm_api_error", "true")),
     "hang-up": (drop(), Expected(502, "llm_api_error", "true")),
@@ -64,7 +70,9 @@ async def test_provider_failure_gives_status_and_advice_and_stores_nothing(sdk: 
 
 
 @pytest.mark.parametrize("case", [name for name, (reply, _) in CASES.items() if reply.kind == "error" or name == "hang-up"])
-async def test_provider_failure_before_the_first_chunk_of_a_stream_keeps_its_status(sdk: AsyncJulep, models: ModelServerHandle, case: str) -> None:
+async def test_provider_failure_before_the_first_chunk_of_a_stream_keeps_its_status(
+    sdk: AsyncJulep, models: ModelServerHandle, case: str
+) -> None:
     reply, expected = CASES[case]
     models.script("gpt-x", reply)
     await assert_fails(sdk, await session_of(sdk), expected, stream=True)
@@ -79,9 +87,13 @@ async def test_provider_that_cannot_be_reached_is_a_bad_gateway(sdk: AsyncJulep,
     await assert_fails(sdk, await session_of(sdk, model="gone/x"), Expected(502, "llm_api_error", "true", ("`gone`", "can't be reached")))
 
 
-async def test_provider_that_is_too_slow_is_a_gateway_timeout_that_is_not_sent_again(odd_sdk: AsyncJulep, models: ModelServerHandle) -> None:
+async def test_provider_that_is_too_slow_is_a_gateway_timeout_that_is_not_sent_again(
+    odd_sdk: AsyncJulep, models: ModelServerHandle
+) -> None:
     models.script("gpt-x", hang())
-    await assert_fails(odd_sdk, await session_of(odd_sdk, model="fake/gpt-x"), Expected(504, "llm_api_error", "false", ("no complete answer",)))
+    await assert_fails(
+        odd_sdk, await session_of(odd_sdk, model="fake/gpt-x"), Expected(504, "llm_api_error", "false", ("no complete answer",))
+    )
 
 
 async def test_provider_that_failed_is_asked_again_in_the_next_turn(sdk: AsyncJulep, models: ModelServerHandle) -> None:

@@ -5,9 +5,9 @@ from uuid import UUID, uuid4
 
 import pytest
 from julep import AsyncJulep, NotFoundError
+
 from mentha.core.ids import new_id
 from mentha.core.json import dumps
-
 from tests.support.model_server import ModelServerHandle, text
 from tests.support.sdk import Account, ask, asked, history_of, said, session_of
 from tests.support.talk import Client
@@ -63,13 +63,18 @@ async def test_history_is_parsed_by_the_sdk_to_the_letter(sdk: AsyncJulep, model
     await ask(sdk, session)
     history = await sdk.sessions.history(session)
     assert history.session_id == session
-    assert [(entry.role, entry.source, entry.model) for entry in history.entries] == [("user", "api_request", "gpt-x"), ("assistant", "api_response", "gpt-x")]
+    assert [(entry.role, entry.source, entry.model) for entry in history.entries] == [
+        ("user", "api_request", "gpt-x"),
+        ("assistant", "api_response", "gpt-x"),
+    ]
 
 
 async def test_history_counts_more_tokens_for_longer_text_and_for_images(sdk: AsyncJulep, models: ModelServerHandle) -> None:
     session = await session_of(sdk)
     image: Any = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
-    await sdk.sessions.chat(session, messages=[said("a"), said("a " * 100), {"role": "user", "content": [{"type": "text", "text": "a"}, image]}])
+    await sdk.sessions.chat(
+        session, messages=[said("a"), said("a " * 100), {"role": "user", "content": [{"type": "text", "text": "a"}, image]}]
+    )
     short, long, pictured, _ = [entry.token_count for entry in (await sdk.sessions.history(session)).entries]
     assert short < pictured
     assert short + 90 < long
@@ -108,7 +113,9 @@ async def test_history_without_limit_gives_everything(sdk: AsyncJulep, raw: Clie
         ("?offset=5000", range(0)),
     ],
 )
-async def test_history_limit_and_offset_cut_a_run_out(sdk: AsyncJulep, raw: Client, rows: Any, account: Account, query: str, expected: range) -> None:
+async def test_history_limit_and_offset_cut_a_run_out(
+    sdk: AsyncJulep, raw: Client, rows: Any, account: Account, query: str, expected: range
+) -> None:
     session = await session_of(sdk)
     await fill(rows, account, session, MANY)
     assert await texts(raw, session, query) == [str(number) for number in expected]

@@ -87,7 +87,8 @@ async def test_list_limit_is_clamped_above_and_unprocessable_below_one(sdk: Asyn
 async def test_list_default_limit_is_a_hundred(sdk: AsyncJulep, rows: Any, account: Any) -> None:
     # Through the API this would be a hundred requests for one number.
     await rows.execute(
-        "INSERT INTO users (tenant_id, id, project_id, name, about) SELECT $1, gen_random_uuid(), $1, 'x', '' FROM generate_series(1, 101)", account.id
+        "INSERT INTO users (tenant_id, id, project_id, name, about) SELECT $1, gen_random_uuid(), $1, 'x', '' FROM generate_series(1, 101)",
+        account.id,
     )
     assert len((await sdk.users.list()).items) == 100
     assert len([user async for user in sdk.users.list()]) == 101

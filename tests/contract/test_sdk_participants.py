@@ -17,7 +17,9 @@ TURNS_AT_ONCE = 16
 async def two_agents(sdk: AsyncJulep, **session: Any) -> tuple[str, str, str]:
     """Ids of a session, its first and its second agent."""
     template = "I am {{ agent.name }} of {{ agents | map(attribute='name') | join(', ') }}"
-    first = await sdk.agents.create(name="Mia", model="model-of-mia", default_system_template=template, default_settings={"temperature": 0.1})
+    first = await sdk.agents.create(
+        name="Mia", model="model-of-mia", default_system_template=template, default_settings={"temperature": 0.1}
+    )
     second = await sdk.agents.create(name="Ben B.", model="model-of-ben", default_system_template=template, default_settings={"top_p": 0.2})
     await sdk.agents.tools.create(second.id, name="weather", type="function", function={})
     made = await sdk.sessions.create(agents=[first.id, second.id], **session)
@@ -83,7 +85,9 @@ async def test_users_stand_in_templates_in_the_order_given(sdk: AsyncJulep, mode
     assert asked(models)[0]["messages"][0]["content"] == "Cid: Cid, Ben, Ann"
 
 
-async def test_turns_at_once_on_one_session_are_all_answered_and_stored_once_question_by_answer(sdk: AsyncJulep, models: ModelServerHandle) -> None:
+async def test_turns_at_once_on_one_session_are_all_answered_and_stored_once_question_by_answer(
+    sdk: AsyncJulep, models: ModelServerHandle
+) -> None:
     session = await session_of(sdk)
     texts = [f"question {number}" for number in range(TURNS_AT_ONCE)]
     answers = await asyncio.gather(*(ask(sdk, session, each) for each in texts))

@@ -10,7 +10,7 @@ from julep import AsyncJulep
 from tests.support.model_server import ModelServerHandle, error, gated, slow, text
 from tests.support.sdk import Account, ask, asked, async_sdk, history_of, said, session_of
 from tests.support.server import ServerProcess
-from tests.support.talk import Client, until
+from tests.support.talk import DEADLINE_S, Client, until
 
 AGAIN = {"x-stainless-retry-count": "1"}
 
@@ -38,7 +38,9 @@ async def test_repeated_request_joins_the_running_turn(sdk: AsyncJulep, raw: Cli
     assert answers[0].content == answers[1].content
     assert answers[0].json()["choices"][0]["message"]["content"] == "once"
     assert len(asked(models)) == 2
-    assert sorted(await history_of(sdk, session)) == sorted([("user", "hi"), ("assistant", "once"), ("user", "other"), ("assistant", "ok: other")])
+    assert sorted(await history_of(sdk, session)) == sorted(
+        [("user", "hi"), ("assistant", "once"), ("user", "other"), ("assistant", "ok: other")]
+    )
 
 
 async def test_repeated_request_after_the_turn_gets_the_stored_answer(sdk: AsyncJulep, raw: Client, models: ModelServerHandle) -> None:
@@ -144,7 +146,9 @@ async def test_idempotency_key_with_another_body_is_unprocessable(sdk: AsyncJule
     assert len(asked(models)) == 1
 
 
-async def test_idempotency_key_of_one_tenant_means_nothing_to_another(sdk: AsyncJulep, stranger: AsyncJulep, models: ModelServerHandle) -> None:
+async def test_idempotency_key_of_one_tenant_means_nothing_to_another(
+    sdk: AsyncJulep, stranger: AsyncJulep, models: ModelServerHandle
+) -> None:
     key = {"Idempotency-Key": "my-key"}
     first = await ask(sdk, await session_of(sdk), extra_headers=key)
     theirs = await ask(stranger, await session_of(stranger), "other words", extra_headers=key)
@@ -156,11 +160,17 @@ async def test_sdk_that_retries_by_itself_is_answered_and_billed_once(
 ) -> None:
     session = await session_of(sdk)
     models.script("gpt-x", gated(text("late")))
-    async with async_sdk(server.url, account.key, max_retries=1) as impatient:
-        waiting = asyncio.create_task(impatient.sessions.chat(session, messages=[said("hi")], timeout=0.3))
+    again = asyncio.Event()
+
+    async def note(request: Any) -> None:
+        if request.headers["x-stainless-retry-count"] != "0":
+            again.set()
+
+    async with async_sdk(server.url, account.key, max_retries=5) as impatient:
+        impatient._client.event_hooks = {"request": [note], "response": []}
+        waiting = asyncio.create_task(impatient.sessions.chat(session, messages=[said("hi")], timeout=0.5))
         await models.until_held(1)
-        # The first attempt has hung up once the second is on its way; the log tells of neither, so the retry itself is awaited.
-        await asyncio.wait([waiting], timeout=0.45)
+        await asyncio.wait_for(again.wait(), DEADLINE_S)
         models.release()
         answer: Any = await waiting
     assert answer.choices[0].message.content == "late"
@@ -199,7 +209,9 @@ async def test_stream_whose_client_hangs_up_in_the_middle_is_saved_whole(sdk: As
     await until(is_saved)
 
 
-async def test_hangup_cancels_turn_in_one_piece_where_the_operator_wants_it(odd_sdk: AsyncJulep, odd_raw: Client, models: ModelServerHandle) -> None:
+async def test_hangup_cancels_turn_in_one_piece_where_the_operator_wants_it(
+    odd_sdk: AsyncJulep, odd_raw: Client, models: ModelServerHandle
+) -> None:
     session = await session_of(odd_sdk, model="fake/gpt-x")
     models.script("gpt-x", gated(text("late")))
     waiting = asyncio.create_task(post(odd_raw, session))

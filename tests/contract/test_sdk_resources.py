@@ -5,8 +5,8 @@ from uuid import uuid4
 
 import pytest
 from julep import AsyncJulep, Julep, NotFoundError
-from mentha.wire.default_template import DEFAULT_SYSTEM_TEMPLATE
 
+from mentha.wire.default_template import DEFAULT_SYSTEM_TEMPLATE
 from tests.support.model_server import ModelServerHandle
 from tests.support.talk import Client
 
@@ -25,7 +25,13 @@ async def test_agent_create_gives_the_whole_agent_back(sdk: AsyncJulep) -> None:
         model="gpt-x",
         project="default",
     )
-    assert (agent.name, agent.about, agent.canonical_name, agent.model, agent.project) == ("Mia", "a poet", "mia_the_poet", "gpt-x", "default")
+    assert (agent.name, agent.about, agent.canonical_name, agent.model, agent.project) == (
+        "Mia",
+        "a poet",
+        "mia_the_poet",
+        "gpt-x",
+        "default",
+    )
     assert agent.instructions == ["rhyme", "be short"]
     assert agent.metadata == {"a": 1}
     assert agent.default_system_template == "You are {{ agent.name }}"

@@ -135,7 +135,13 @@ async def test_session_with_unknown_participants_is_a_bad_request_that_stores_no
 
 
 async def test_session_patch_changes_only_what_is_sent(sdk: AsyncJulep) -> None:
-    given: dict[str, Any] = {"situation": "s", "render_templates": False, "token_budget": 5, "forward_tool_calls": True, "metadata": {"a": 1}}
+    given: dict[str, Any] = {
+        "situation": "s",
+        "render_templates": False,
+        "token_budget": 5,
+        "forward_tool_calls": True,
+        "metadata": {"a": 1},
+    }
     session = await session_of(sdk, session=given)
     patched = await sdk.sessions.update(session, metadata={"b": None})
     assert {name: getattr(patched, name) for name in given} == {**given, "metadata": {"a": 1, "b": None}}

@@ -124,7 +124,9 @@ async def test_stream_of_an_empty_answer_is_whole(sdk: AsyncJulep, raw: Client, 
     assert await history_of(sdk, session) == [("user", "hi"), ("assistant", "")]
 
 
-async def test_stream_that_is_silent_sends_comments_that_the_sdk_skips(odd_sdk: AsyncJulep, odd_raw: Client, models: ModelServerHandle) -> None:
+async def test_stream_that_is_silent_sends_comments_that_the_sdk_skips(
+    odd_sdk: AsyncJulep, odd_raw: Client, models: ModelServerHandle
+) -> None:
     session = await session_of(odd_sdk, model="fake/gpt-x")
     models.script("gpt-x", slow(text("abc", chunks=3)))
     models.release(2)
@@ -147,8 +149,12 @@ async def test_stream_that_is_silent_sends_comments_that_the_sdk_skips(odd_sdk: 
     assert "".join(pieces) == "abc"
 
 
-@pytest.mark.parametrize("reply", [drop(after_chunks=3), sse_error("it broke", chunks=2), text("half", chunks=2, finish_reason=None, done=False)])
-async def test_stream_that_breaks_ends_with_an_error_and_stores_nothing(sdk: AsyncJulep, raw: Client, models: ModelServerHandle, reply: Any) -> None:
+@pytest.mark.parametrize(
+    "reply", [drop(after_chunks=3), sse_error("it broke", chunks=2), text("half", chunks=2, finish_reason=None, done=False)]
+)
+async def test_stream_that_breaks_ends_with_an_error_and_stores_nothing(
+    sdk: AsyncJulep, raw: Client, models: ModelServerHandle, reply: Any
+) -> None:
     session = await session_of(sdk)
     models.script("gpt-x", reply)
     events = events_of(await stream_of(raw, session))
@@ -166,7 +172,9 @@ async def test_stream_that_breaks_is_read_by_the_sdk_to_its_end(sdk: AsyncJulep,
     assert chunks[-1].choices[0].finish_reason == "stop"
 
 
-async def test_stream_that_exceeds_the_time_limit_ends_with_an_error(odd_sdk: AsyncJulep, odd_raw: Client, models: ModelServerHandle) -> None:
+async def test_stream_that_exceeds_the_time_limit_ends_with_an_error(
+    odd_sdk: AsyncJulep, odd_raw: Client, models: ModelServerHandle
+) -> None:
     session = await session_of(odd_sdk, model="fake/gpt-x")
     models.script("gpt-x", slow(text("abc", chunks=3)))
     models.release(2)

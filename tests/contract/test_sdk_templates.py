@@ -73,13 +73,19 @@ async def test_text_of_a_user_is_never_a_template(sdk: AsyncJulep, models: Model
     assert (await history_of(sdk, session))[0] == ("user", hostile)
 
 
-async def test_text_of_system_and_assistant_is_a_template_and_stored_rendered(sdk: AsyncJulep, raw: Client, models: ModelServerHandle) -> None:
+async def test_text_of_system_and_assistant_is_a_template_and_stored_rendered(
+    sdk: AsyncJulep, raw: Client, models: ModelServerHandle
+) -> None:
     session = await session_of(sdk)
     parts = [{"type": "text", "text": "a{{ 1 + 1 }}"}, {"type": "text", "text": "b{{ 2 + 2 }}"}]
     messages = [said("You are {{ agent.name }}", "system"), {"role": "assistant", "content": parts}, said("{{ 3 }}")]
     assert (await raw.post(f"/sessions/{session}/chat", json={"messages": messages})).status_code == 201
     sent = asked(models)[0]["messages"][1:]
-    assert [message["content"] for message in sent] == ["You are Mia", [{"type": "text", "text": "a2"}, {"type": "text", "text": "b4"}], "{{ 3 }}"]
+    assert [message["content"] for message in sent] == [
+        "You are Mia",
+        [{"type": "text", "text": "a2"}, {"type": "text", "text": "b4"}],
+        "{{ 3 }}",
+    ]
     assert [said for _, said in (await history_of(sdk, session))[:3]] == ["You are Mia", "a2b4", "{{ 3 }}"]
 
 
@@ -90,14 +96,18 @@ async def test_history_is_not_rendered_again(sdk: AsyncJulep, models: ModelServe
     assert asked(models)[1]["messages"][1]["content"] == "{{ 1 + 1 }}"
 
 
-async def test_render_templates_false_leaves_messages_as_they_are_but_renders_the_system_template(sdk: AsyncJulep, models: ModelServerHandle) -> None:
+async def test_render_templates_false_leaves_messages_as_they_are_but_renders_the_system_template(
+    sdk: AsyncJulep, models: ModelServerHandle
+) -> None:
     session = await session_of(sdk, session={"render_templates": False, "system_template": "{{ agent.name }}"})
     await sdk.sessions.chat(session, messages=[said("{{ 1 + 1 }}", "system"), said("hi")])
     assert [message["content"] for message in asked(models)[0]["messages"]] == ["Mia", "{{ 1 + 1 }}", "hi"]
 
 
 @pytest.mark.parametrize("template", ["{{ agent.name", "{% if %}", "{{ 1 / 0 }}", "{% for x in range(1000000000) %}{% endfor %}"])
-async def test_template_that_fails_is_a_bad_request_and_nothing_is_asked_or_stored(sdk: AsyncJulep, models: ModelServerHandle, template: str) -> None:
+async def test_template_that_fails_is_a_bad_request_and_nothing_is_asked_or_stored(
+    sdk: AsyncJulep, models: ModelServerHandle, template: str
+) -> None:
     session = await session_of(sdk, session={"system_template": template})
     with pytest.raises(BadRequestError, match=r"[Tt]emplate"):
         await ask(sdk, session)
@@ -111,7 +121,10 @@ async def test_template_syntax_error_names_itself_as_the_original_does(sdk: Asyn
         await ask(sdk, session)
 
 
-@pytest.mark.parametrize("template", ["{{ ''.__class__.__mro__ }}", "{{ agent.__init__.__globals__ }}", "{{ cycler.__init__.__globals__.os }}", "{% include 'x' %}"])
+@pytest.mark.parametrize(
+    "template",
+    ["{{ ''.__class__.__mro__ }}", "{{ agent.__init__.__globals__ }}", "{{ cycler.__init__.__globals__.os }}", "{% include 'x' %}"],
+)
 async def test_template_reaches_nothing_of_the_server(sdk: AsyncJulep, models: ModelServerHandle, template: str) -> None:
     session = await session_of(sdk, session={"system_template": f"[{template}]"})
     try:

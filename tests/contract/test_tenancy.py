@@ -8,9 +8,9 @@ from uuid import UUID, uuid4
 import httpx2
 import jwt
 import pytest
+
 from mentha.auth import keys
 from mentha.store import api_keys
-
 from tests.support.model_server import ModelServerHandle
 from tests.support.sdk import FORBIDDEN, JWT_SECRET, Account, NewAccount, raw_client, said
 from tests.support.server import KEY, ServerProcess
@@ -137,7 +137,9 @@ async def test_other_tenant_sees_empty_lists(server: ServerProcess, ids: dict[st
     assert seen == {"/agents": [], "/users": [], "/sessions": []}
 
 
-@pytest.mark.parametrize("value", [None, "Bearer mk_wrong", "mk_wrong", "Bearer", "Basic dXNlcjpwYXNz", "Bearer eyJ.eyJ.x", "Bearer " + "k" * 5000])
+@pytest.mark.parametrize(
+    "value", [None, "Bearer mk_wrong", "mk_wrong", "Bearer", "Basic dXNlcjpwYXNz", "Bearer eyJ.eyJ.x", "Bearer " + "k" * 5000]
+)
 async def test_missing_or_wrong_key_is_forbidden_on_every_route_and_changes_nothing(
     server: ServerProcess, raw: Client, ids: dict[str, str], value: str | None
 ) -> None:
@@ -156,7 +158,9 @@ async def test_public_routes_need_no_key(server: ServerProcess) -> None:
             assert (await stranger.get(path)).status_code == 200, path
 
 
-@pytest.mark.parametrize("form", ["Authorization: Bearer {}", "Authorization: bearer {}", "Authorization: {}", "X-Auth-Key: {}", "X-Auth-Key: Bearer {}"])
+@pytest.mark.parametrize(
+    "form", ["Authorization: Bearer {}", "Authorization: bearer {}", "Authorization: {}", "X-Auth-Key: {}", "X-Auth-Key: Bearer {}"]
+)
 async def test_key_is_taken_in_every_documented_header(server: ServerProcess, account: Account, form: str) -> None:
     name, value = form.format(account.key).split(": ", 1)
     async with raw_client(server.url, None) as client:

@@ -79,16 +79,20 @@ async def test_body_that_is_declared_too_large_is_413_and_not_read(server: Serve
     assert headers["access-control-allow-origin"]
 
 
-async def test_body_in_chunks_that_grows_too_large_is_413(client: Client) -> None:
-    async def endless() -> AsyncIterator[bytes]:
-        yield b'{"name": "'
-        for _ in range(40):
-            yield b"x" * 1_000
+@pytest.mark.parametrize("size", [BODY_BYTES_MAX + 1, 5_000_000])
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_client_that_sends_too_large_a_body_gets_the_413_and_no_broken_connection(client: Client, size: int, chunked: bool) -> None:
+    """A client that sees a broken connection sends everything again."""
 
-    answer = await client.post("/users", content=endless())
+    async def chunks() -> AsyncIterator[bytes]:
+        for begin in range(0, size, 1_000):
+            yield b"x" * min(1_000, size - begin)
+
+    answer = await client.post("/users", content=chunks() if chunked else b"x" * size)
     assert answer.status_code == 413
     assert error_of(answer)["reason"] == "body_too_large"
     assert answer.headers["x-should-retry"] == "false"
+    assert (await client.get("/users")).status_code == 200
 
 
 async def test_body_as_large_as_allowed_is_taken(client: Client) -> None:

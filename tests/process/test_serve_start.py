@@ -121,7 +121,7 @@ def test_start_with_a_short_key_on_loopback_is_accepted(tmp_path: Path, database
 
 def test_start_on_all_addresses_warns_that_others_can_reach_it(tmp_path: Path, database_dsn: str) -> None:
     with started(tmp_path, database_dsn, MENTHA_HOST="0.0.0.0", MENTHA_API_KEY="long-enough-0123456789") as server:
-        assert any("put TLS in front" in line for line in server.log)
+        assert server.wait_for_log("put TLS in front")
 
 
 async def test_start_with_another_home_uses_another_database(home: Path) -> None:

@@ -8,10 +8,10 @@ from uuid import UUID
 
 import julep
 from julep import AsyncJulep, Julep
+
 from mentha.auth import keys
 from mentha.core.ids import new_id
 from mentha.store import api_keys, tenants
-
 from tests.support.model_server import ModelServerHandle
 from tests.support.talk import DEADLINE_S, Client
 

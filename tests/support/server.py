@@ -33,6 +33,7 @@ class ServerProcess:
         self.process: subprocess.Popen[str] | None = None
         self.url = ""
         self.log: list[str] = []
+        self._logged = threading.Condition()
         self.told: list[str] = []
 
     @property
@@ -84,8 +85,15 @@ class ServerProcess:
             self.process.wait(10)
 
     def _keep(self, line: str | None) -> None:
-        if line is not None:
-            self.log.append(line)
+        with self._logged:
+            if line is not None:
+                self.log.append(line)
+            self._logged.notify_all()
+
+    def wait_for_log(self, text: str, *, limit_s: float = STOP_LIMIT_S) -> bool:
+        """Wait for a log line with `text` in it; False where none comes in time."""
+        with self._logged:
+            return self._logged.wait_for(lambda: any(text in line for line in self.log), limit_s)
 
 
 @contextmanager

@@ -37,7 +37,7 @@ async def list_agents(tenant: TenantId, tx: Statement, page: ProjectPage) -> Age
 
 
 # Before `/agents/{agent_id}`, which would take "models" for an id.
-@router.get("/agents/models", responses=errors())
+@router.get("/agents/models", responses=errors(400))
 async def list_models(
     runtime: RuntimeOf,
     _: TenantId,

@@ -46,21 +46,20 @@ async def chat(
     body: ChatInput,
     request: Request,
     tenant: TenantId,
-    runtime: RuntimeOf,
     x_custom_api_key: Annotated[str | None, Header(max_length=4_096, description="A provider's key for this turn only")] = None,
     idempotency_key: Annotated[
         str | None, Header(max_length=IDEMPOTENCY_KEY_CHARS_MAX, description="The same key gets the same answer")
     ] = None,
-    x_stainless_retry_count: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Response:
     """Send messages and get the agent's answer, in one piece or as a stream of server-sent events"""
+    runtime = request.app.state.runtime
     wanted = TurnRequest(
         tenant=tenant,
         session_id=session_id,
         chat=body,
         fingerprint=_fingerprint(tenant, session_id, await request.body()),
         head=answer.Head(new_id(), clock.now()),
-        retried=_is_retry(x_stainless_retry_count),
+        retried=_is_retry(request.headers.get("x-stainless-retry-count")),
         idempotency_key=idempotency_key or None,
         custom_key=x_custom_api_key or None,
     )

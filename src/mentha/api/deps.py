@@ -19,9 +19,6 @@ from mentha.store.pool import Tx as Connection
 from mentha.wire import filters
 from mentha.wire.common import LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX, OFFSET_MAX, Direction, Page, SortBy
 
-# Only for the published description: the check itself reads the headers that `auth/keys.py` knows.
-_scheme = APIKeyHeader(name="Authorization", auto_error=False)
-
 
 class Runtime(Protocol):
     """What the handlers use of `server/runtime.py`; each engine adds its own attribute there."""
@@ -39,9 +36,14 @@ async def runtime(request: Request) -> Any:
     return request.app.state.runtime
 
 
-async def tenant(request: Request, _: Annotated[str | None, Depends(_scheme)]) -> UUID:
-    """The tenant who is asking."""
-    return await request.app.state.runtime.identity.tenant(request.headers)
+class _Tenant(APIKeyHeader):
+    """The tenant who is asking. A key's header only for the published description: the check reads all headers that `auth/keys.py` knows."""
+
+    async def __call__(self, request: Request) -> Any:
+        return await request.app.state.runtime.identity.tenant(request.headers)
+
+
+tenant = _Tenant(name="Authorization", scheme_name="APIKeyHeader")
 
 
 async def transaction(request: Request, _: Annotated[UUID, Depends(tenant)]) -> AsyncIterator[Connection]:

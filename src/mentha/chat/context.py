@@ -20,6 +20,7 @@ class Context:
         users: all, in the order given.
         history: comma-joined JSON messages, b"" for none.
         history_count: how many they are.
+        last_seq: the number of the session's last entry when it was read.
         open_calls: ids of tool calls at the end of the history that have no result yet.
     """
 
@@ -30,6 +31,7 @@ class Context:
     users: list[JsonObject]
     history: bytes
     history_count: int
+    last_seq: int
     open_calls: tuple[str, ...]
 
 

@@ -27,9 +27,13 @@ async def save(database: Database, tenant: UUID, turn: NewTurn, entries: Sequenc
         NotFound: the session was deleted while the turn ran.
         Unavailable: the database is away; nothing was stored.
     """
+    if entries and not (turn.retried or turn.idempotency_key):
+        async with database.connection() as connection:
+            if await turns.save_next(connection, tenant, turn, entries):
+                return turn.answer
     try:
         async with database.transaction() as tx:
-            if not await turns.save(tx, tenant, turn, entries):
+            if not await turns.save(tx, tenant, turn, entries, replay_s=replay_s):
                 raise _StoredElsewhereError  # noqa: TRY301 - it is how a transaction is told to roll back
     except _StoredElsewhereError:
         async with database.connection() as connection:

@@ -129,6 +129,7 @@ async def _save(parts: Parts, request: TurnRequest, context: Context, prepared: 
         idempotency_key=request.idempotency_key,
         retried=request.retried,
         since=context.started_at,
+        after_seq=context.last_seq,
         answer=body,
     )
     return await save.save(parts.database, request.tenant, turn, entries, replay_s=parts.settings.turn_replay_s)

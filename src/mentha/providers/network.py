@@ -147,6 +147,9 @@ class Stream:
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send all of `buffer`."""
         with _errors("WriteTimeout", "WriteError"):
+            if timeout is None:
+                await self._pipe.write(buffer)
+                return
             async with asyncio.timeout(timeout):
                 await self._pipe.write(buffer)
 

@@ -77,7 +77,7 @@ async def prepare_schema(place: Place, settings: Settings) -> None:
             return
         except Unavailable:
             if attempt == CONNECT_TRIES_MAX - 1 and place.server is None:
-                raise ConfigInvalid("the database that DATABASE_URL leads to does not answer: see that it runs, or correct the address") from None
+                raise ConfigInvalid("the database of DATABASE_URL does not answer: see that it runs, or correct the address") from None
             if attempt == CONNECT_TRIES_MAX - 1:
                 raise
             await asyncio.sleep(CONNECT_PAUSE_S)

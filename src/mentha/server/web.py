@@ -1,6 +1,7 @@
 """The connections of the web server: those of `connections`, with the pieces of an answer sent together."""
 
 from asyncio import Transport
+from collections.abc import Callable
 from typing import Any, cast
 
 from mentha.core.outbox import Outbox
@@ -12,15 +13,19 @@ class HttpProtocol(LimitedConnection):
 
     def connection_made(self, transport: Transport) -> None:
         """Put an outbox between the connection and its transport."""
-        super().connection_made(cast("Transport", _Gathered(transport)))
+        super().connection_made(cast("Transport", _Gathered(transport, self.end)))
 
 
 class _Gathered(Outbox):
     """An outbox in the place of its transport."""
 
+    def __init__(self, transport: Transport, end: Callable[[Transport], None]) -> None:
+        super().__init__(transport)
+        self._end = end
+
     def close(self) -> None:
         self.flush()
-        self.transport.close()
+        self._end(self.transport)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.transport, name)

@@ -75,7 +75,9 @@ async def any_of(tx: Tx, tenant: UUID) -> bool:
     return bool(await tx.fetchval(ANY, tenant))
 
 
-REVOKE = "UPDATE api_keys SET revoked_at = now() WHERE id::text LIKE $1 || '%' AND revoked_at IS NULL RETURNING id"
+REVOKE = """
+UPDATE api_keys SET revoked_at = now() WHERE starts_with(id::text, lower($1)) AND $1 <> '' AND revoked_at IS NULL RETURNING id
+"""
 
 
 async def revoke(tx: Tx, key_id: str) -> UUID:

@@ -30,13 +30,14 @@ def from_query(pairs: Iterable[tuple[str, str]]) -> JsonObject | None:
     """
     found: JsonObject = {}
     size = 0
-    for name, text in pairs:
+    for name, value in pairs:
         if not name.startswith(PREFIX):
             continue
-        size += len(name) + len(text)
+        size += len(name) + len(value)
         if size > FILTER_CHARS_MAX:
             raise PydanticCustomError("filter_too_large", "A metadata filter has at most {limit} characters", {"limit": FILTER_CHARS_MAX})
-        rest = name[len(PREFIX) :]
+        # As in bodies: PostgreSQL can't store this character, so nothing that is stored has it.
+        rest, text = name[len(PREFIX) :].replace("\0", ""), value.replace("\0", "")
         if rest == "":
             found.update(_whole(text))
         elif rest.startswith("."):
