@@ -33,7 +33,7 @@ class Route(APIRoute):
     """A route that reads its body by `BodyRequest`."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        # A body counts as JSON where its type is not said: the routes are added one by one, so the application's own setting does not reach them.
+        # A body counts as JSON where its type is not said. The application's own setting does not reach routes of a router.
         super().__init__(*args, **(options | {"strict_content_type": False}))
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

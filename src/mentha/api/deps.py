@@ -11,6 +11,7 @@ from fastapi import Depends, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import APIKeyHeader
 from pydantic_core import PydanticCustomError
+from starlette.requests import HTTPConnection
 
 from mentha.api.identity import Identity
 from mentha.core.config import Settings
@@ -37,9 +38,9 @@ async def runtime(request: Request) -> Any:
 
 
 class _Tenant(APIKeyHeader):
-    """The tenant who is asking. A key's header only for the published description: the check reads all headers that `auth/keys.py` knows."""
+    """The tenant who is asking. Its header is for the published description: the check reads all those that `auth/keys.py` knows."""
 
-    async def __call__(self, request: Request) -> Any:
+    async def __call__(self, request: HTTPConnection) -> Any:
         return await request.app.state.runtime.identity.tenant(request.headers)
 
 

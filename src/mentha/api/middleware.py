@@ -16,6 +16,7 @@ from mentha.observe.events import RequestFinished, request_id, trace_parent
 
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9_.:-]{8,64}")
 PREFIX = "/api"
+HEADERS = (b"x-request-id", b"content-length", b"traceparent", b"origin")
 
 Scope = Any
 Receive = Any
@@ -35,7 +36,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        headers = {name: value for name, value in scope["headers"] if name in (b"x-request-id", b"content-length", b"traceparent", b"origin")}
+        headers = {name: value for name, value in scope["headers"] if name in HEADERS}
         own_id = _id_of(headers.get(b"x-request-id"))
         request_id.set(own_id)
         trace_parent.set(headers.get(b"traceparent", b"").decode("latin-1"))

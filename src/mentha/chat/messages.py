@@ -123,14 +123,10 @@ def _content(message: Message, parts: Sequence[Any] | None) -> tuple[JsonValue, 
     return sent, None
 
 
-def _part(part: Any) -> JsonObject:
-    if isinstance(part, str):
-        return {"type": "text", "text": part}
+def _part(part: str | TextPart | ImagePart) -> JsonObject:
     if isinstance(part, ImagePart):
         return part.model_dump()
-    if isinstance(part, TextPart):
-        return {"type": "text", "text": part.text}
-    raise TypeError(type(part).__name__)
+    return {"type": "text", "text": part if isinstance(part, str) else part.text}
 
 
 def _result(result: ToolResultPart) -> list[Draft]:

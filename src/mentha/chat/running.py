@@ -6,7 +6,7 @@ A request that is sent again (ruling 12) joins the running turn, or gets the sto
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from uuid import UUID
 
 from mentha import observe
@@ -78,27 +78,57 @@ class Running:
             MenthaError: what the turn failed with, after its chunks.
         """
         position = 0
-        while position < len(self._chunks) or not self.done:
-            if position == len(self._chunks):
-                if not await self._wait_for(ping_s):
-                    yield PING
-                continue
-            ready = self._chunks[position:]
-            position += len(ready)
-            yield b"".join(ready)
-        await self.answer()
-
-    async def _wait_for(self, limit_s: float) -> bool:
+        silence = _Silence(ping_s, self.wake)
         try:
-            async with asyncio.timeout(limit_s):
-                await self._wait()
-        except TimeoutError:
-            return False
-        return True
+            while position < len(self._chunks) or not self.done:
+                if position < len(self._chunks):
+                    ready = self._chunks[position:]
+                    position += len(ready)
+                    yield b"".join(ready)
+                    silence.broken()
+                elif silence.over():
+                    yield PING
+                    silence.broken()
+                else:
+                    await self._wait()
+        finally:
+            silence.end()
+        await self.answer()
 
     async def _wait(self) -> None:
         self._changed.clear()
         await self._changed.wait()
+
+
+class _Silence:
+    """Tells when nothing was sent for a time. One timer for many chunks: a limit around each wait cost as much as passing a chunk on."""
+
+    def __init__(self, limit_s: float, wake: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._limit_s = limit_s
+        self._wake = wake
+        self._since = self._loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def broken(self) -> None:
+        """Something was sent."""
+        self._since = self._loop.time()
+
+    def over(self) -> bool:
+        """Whether the silence has lasted long enough; otherwise `wake` is called when it may have."""
+        left_s = self._since + self._limit_s - self._loop.time()
+        if left_s > 0 and self._timer is None:
+            self._timer = self._loop.call_later(left_s, self._ring)
+        return left_s <= 0
+
+    def end(self) -> None:
+        """Wake nobody any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._wake()
 
 
 class Turns:

@@ -64,5 +64,6 @@ def _ready(runtime: Runtime, address: str) -> None:
     try:
         print(KEPT.format(path=first_key.write_file(runtime.settings.home, runtime.made_key.key)))
     except OSError as error:
-        print(f"  The key that was made can't be kept in {runtime.settings.home} ({error.strerror}): make one with `mentha keys create`", flush=True)
+        print(f"  The key that was made can't be kept in {runtime.settings.home} ({error.strerror}).")
+        print("  Make one with `mentha keys create`.")
     print(SERVING.format(address=address), flush=True)

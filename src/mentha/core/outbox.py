@@ -1,5 +1,5 @@
 """Small writes to a connection, sent together. The web server and the client of the providers both write the head and the body of a message
-one after the other; on their own each is a system call, a packet, and a wake-up of the other side, which cost more than all of ours around it.
+one after the other; each alone is a system call, a packet, and a wake-up of the other side, which cost more than all of ours around it.
 """
 
 import asyncio

@@ -101,6 +101,12 @@ class Pipe(asyncio.Protocol):
         _wake(self._reader)
         _wake(self._writer)
 
+    def expire(self) -> None:
+        """The time for reading is over: the next read, or the one that waits, raises TimeoutError."""
+        self._parts.clear()
+        self.ended, self._error = True, TimeoutError("the time for this answer is over")
+        _wake(self._reader)
+
     def pause_writing(self) -> None:
         """The other side takes nothing more for now."""
         self._full = True
@@ -143,6 +149,13 @@ class Stream:
                 return await self._pipe.read()
             async with asyncio.timeout(timeout):
                 return await self._pipe.read()
+
+    def limit(self, deadline: float) -> asyncio.TimerHandle:
+        """Let reads fail from `deadline` on, a time of the loop's clock. Cancel what it returns before the connection is used again.
+
+        One timer for a whole answer: a limit around each piece cost as much as reading it.
+        """
+        return asyncio.get_running_loop().call_at(deadline, self._pipe.expire)
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send all of `buffer`."""

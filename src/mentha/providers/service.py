@@ -104,8 +104,13 @@ class Providers:
                     yielded = await self._unstreamed(route, response)
                 yield yielded
                 return
-            async for delta in self._deltas(route, response, deadline):
-                yield delta
+            # A limit of reading, not of this block: that would cut off whoever reads the deltas.
+            limit = transport.limit(response, deadline)
+            try:
+                async for delta in self._deltas(route, response):
+                    yield delta
+            finally:
+                limit.cancel()
         except Exception as error:  # noqa: BLE001 - what is not a provider's failure is raised again by `_failure`
             raise self._failure(error, route, timeout_s) from None
         finally:
@@ -134,16 +139,14 @@ class Providers:
         calls = [{**call, "index": index} for index, call in enumerate(whole.tool_calls)]
         return Delta(whole.content, calls or None, whole.finish_reason, whole.usage, whole.model, whole.logprobs)
 
-    async def _deltas(self, route: Route, response: "httpx2.Response", deadline: float) -> AsyncIterator[Delta]:
+    async def _deltas(self, route: Route, response: "httpx2.Response") -> AsyncIterator[Delta]:
         bytes_max = self._settings.answer_bytes_max
         events, chunks = Events(bytes_max), answers.Chunks()
         wire_bytes = answer_bytes = 0
         done = False
         pieces = transport.pieces(response)
         while not done:
-            # A limit around each wait, never around a `yield`: there it would cut off whoever reads the deltas.
-            async with asyncio.timeout_at(deadline):
-                piece = await anext(pieces, b"")
+            piece = await anext(pieces, b"")
             wire_bytes += len(piece)
             for data in events.feed(piece) if piece else events.end():
                 if data == DONE:

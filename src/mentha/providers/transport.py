@@ -10,10 +10,10 @@ Everything that is slow to import loads at the first call, in a thread.
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from functools import cache, lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mentha import __version__
 from mentha.core import lazy
@@ -123,7 +123,14 @@ class _Client:
 
 def pieces(response: "httpx2.Response") -> AsyncIterator[bytes]:
     """The body as it comes off the wire. We ask for no compression; a server that compresses all the same is decoded."""
-    return response.aiter_bytes() if response.headers.get("content-encoding") else response.aiter_raw()
+    # Not `aiter_raw`, which adds a layer to each piece only to count bytes.
+    return response.aiter_bytes() if response.headers.get("content-encoding") else aiter(cast("AsyncIterable[bytes]", response.stream))
+
+
+def limit(response: "httpx2.Response", deadline: float) -> asyncio.TimerHandle:
+    """Let reading this answer fail with a timeout from `deadline` on; cancel what it returns when the answer was read. See `network`."""
+    stream: network.Stream = response.extensions["network_stream"]
+    return stream.limit(deadline)
 
 
 async def read(response: "httpx2.Response", bytes_max: int) -> bytes:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator
 import uvicorn
 
 from mentha import __version__, observe
+from mentha.core import lazy
 from mentha.core.config import Settings
 from mentha.core.errors import ConfigInvalid
 from mentha.observe.events import ServerStarted, ServerStopped, ServerStopping
@@ -54,6 +55,7 @@ async def serve(settings: Settings, *, ready: Callable[[Runtime, str], None]) ->
                 await asyncio.sleep(0.005)
             database = "external" if settings.database_url else "embedded"
             observe.emit(ServerStarted(address=address, version=__version__, database=database, took_s=time.perf_counter() - began))
+            lazy.keep()
             ready(runtime, address)
             await task
             observe.emit(ServerStopped(cut_off=await stopping.finished()))

@@ -62,7 +62,8 @@ def translated(error: Exception) -> Exception:  # noqa: PLR0911 - a table of dec
     if isinstance(error, asyncpg.QueryCanceledError):
         return Unavailable("the database took too long", retry_after_s=2)
     # The driver uses one class for a lost connection and for misuse; only the former is not our fault.
-    lost = isinstance(error, asyncpg.InterfaceError) and "clos" in str(error)
+    # Closing the pool takes lent connections back ("released").
+    lost = isinstance(error, asyncpg.InterfaceError) and any(word in str(error) for word in ("clos", "released"))
     # How the driver refuses a statement between PostgreSQL's last word on a connection (it is stopped, or crashed) and the connection's end.
     ending = isinstance(error, asyncpg.InternalClientError) and "cannot switch to state" in str(error)
     if isinstance(error, _GONE) or lost or ending:

@@ -28,35 +28,36 @@ def _not_too_many(value: list[str]) -> list[str]:
 Instructions = Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str]), AfterValidator(_not_too_many)]
 
 
-class Agent(Wire):
+class _Fields(Wire):
+    name: DisplayName = Field(description="Name of the agent")
+    project: CanonicalName | None = Field(None, description="Canonical name of the project of the agent")
+    canonical_name: CanonicalName | None = Field(None, description="Canonical name of the agent")
+    about: str = Field("", description="About the agent")
+    model: str = Field("", description="Model name to use")
+    instructions: Instructions = Field(default=[], description="Instructions for the agent")
+    default_settings: dict[str, Any] | None = Field(None, description="Settings of every session's turns, unless a request says otherwise")
+    default_system_template: str = Field(DEFAULT_SYSTEM_TEMPLATE, description="System template of sessions that have none")
+
+
+class Agent(_Fields):
     """Agent model."""
 
     id: UUID = Field(json_schema_extra=read_only())
     metadata: Metadata = None
     created_at: datetime = Field(json_schema_extra=read_only())
     updated_at: datetime = Field(json_schema_extra=read_only())
-    name: DisplayName = Field(description="Name of the agent")
-    project: CanonicalName | None = Field(None, description="Canonical name of the project of the agent")
-    canonical_name: CanonicalName | None = Field(None, description="Canonical name of the agent")
-    about: str = Field("", description="About the agent")
-    model: str = Field("", description="Model name to use")
-    instructions: Instructions = Field(default=[], description="Instructions for the agent")
-    default_settings: dict[str, Any] | None = Field(None, description="Settings of every session's turns, unless a request says otherwise")
-    default_system_template: str = Field(DEFAULT_SYSTEM_TEMPLATE, description="System template of sessions that have none")
 
 
-class CreateAgentRequest(Wire):
+class UpdateAgentRequest(_Fields):
+    """Payload for replacing an agent; without `canonical_name` or `project` these stay."""
+
+    metadata: Metadata = Field(default_factory=dict)
+
+
+class CreateAgentRequest(_Fields):
     """Payload for creating an agent."""
 
     metadata: Metadata = Field(default_factory=dict)
-    name: DisplayName = Field(description="Name of the agent")
-    project: CanonicalName | None = Field(None, description="Canonical name of the project of the agent")
-    canonical_name: CanonicalName | None = Field(None, description="Canonical name of the agent")
-    about: str = Field("", description="About the agent")
-    model: str = Field("", description="Model name to use")
-    instructions: Instructions = Field(default=[], description="Instructions for the agent")
-    default_settings: dict[str, Any] | None = Field(None, description="Settings of every session's turns, unless a request says otherwise")
-    default_system_template: str = Field(DEFAULT_SYSTEM_TEMPLATE, description="System template of sessions that have none")
     tools: list[CreateToolRequest] | None = Field(
         None, max_length=TOOLS_MAX, description="Tools to create with it", json_schema_extra=ours()
     )
@@ -64,20 +65,6 @@ class CreateAgentRequest(Wire):
 
 class CreateOrUpdateAgentRequest(CreateAgentRequest):
     """Payload for creating an agent under an id of one's own, or replacing it. `tools`, where given, replace all tools it has."""
-
-
-class UpdateAgentRequest(Wire):
-    """Payload for replacing an agent; without `canonical_name` or `project` these stay."""
-
-    metadata: Metadata = Field(default_factory=dict)
-    name: DisplayName = Field(description="Name of the agent")
-    project: CanonicalName | None = Field(None, description="Canonical name of the project of the agent")
-    canonical_name: CanonicalName | None = Field(None, description="Canonical name of the agent")
-    about: str = Field("", description="About the agent")
-    model: str = Field("", description="Model name to use")
-    instructions: Instructions = Field(default=[], description="Instructions for the agent")
-    default_settings: dict[str, Any] | None = Field(None, description="Settings of every session's turns, unless a request says otherwise")
-    default_system_template: str = Field(DEFAULT_SYSTEM_TEMPLATE, description="System template of sessions that have none")
 
 
 class PatchAgentRequest(Wire):

@@ -26,36 +26,27 @@ def _check_language(value: str) -> str:
 LanguageTag = Annotated[str, AfterValidator(_check_language)]
 
 
-class VectorDocSearch(Wire):  # noqa: D101 - the published schema has no description
+class _Search(Wire):
     limit: int = Field(10, ge=1, le=50)
     lang: LanguageTag = "en-US"
     metadata_filter: dict[str, Any] = {}
     num_search_messages: int = Field(4, ge=1, le=50)
     max_query_length: int = Field(1000, ge=100, le=10000)
     include_embeddings: StrictBool = True
+
+
+class VectorDocSearch(_Search):  # noqa: D101 - the published schema has no description
     mode: Literal["vector"] = "vector"
     confidence: float = Field(0.5, ge=-1, le=1)
     mmr_strength: float = Field(0.5, ge=0, lt=1)
 
 
-class TextOnlyDocSearch(Wire):  # noqa: D101 - the published schema has no description
-    limit: int = Field(10, ge=1, le=50)
-    lang: LanguageTag = "en-US"
-    metadata_filter: dict[str, Any] = {}
-    num_search_messages: int = Field(4, ge=1, le=50)
-    max_query_length: int = Field(1000, ge=100, le=10000)
-    include_embeddings: StrictBool = True
+class TextOnlyDocSearch(_Search):  # noqa: D101 - the published schema has no description
     mode: Literal["text"] = "text"
     trigram_similarity_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
-class HybridDocSearch(Wire):  # noqa: D101 - the published schema has no description
-    limit: int = Field(10, ge=1, le=50)
-    lang: LanguageTag = "en-US"
-    metadata_filter: dict[str, Any] = {}
-    num_search_messages: int = Field(4, ge=1, le=50)
-    max_query_length: int = Field(1000, ge=100, le=10000)
-    include_embeddings: StrictBool = True
+class HybridDocSearch(_Search):  # noqa: D101 - the published schema has no description
     mode: Literal["hybrid"] = "hybrid"
     confidence: float = Field(0.5, ge=-1, le=1)
     alpha: float = Field(0.5, ge=0, le=1)
