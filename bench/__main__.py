@@ -1,4 +1,4 @@
-"""`python -m bench [part …]`: measure and print one table. Needs the packages of `requirements/dev.txt` and some minutes of a quiet machine."""
+"""`python -m bench [part …]`: measure and print one table. Needs the packages of `requirements/dev.txt` and a minute of a quiet machine."""
 
 import argparse
 import asyncio
@@ -14,15 +14,15 @@ from statistics import median
 
 import orjson
 import uvloop
+
+from bench import client, floor, parts, streams
+from bench.installed import installed
+from bench.processes import KEY, Server, serving
+from bench.stage import MODEL, Stage, create_request, provider_body, session_body, turn_request
+from bench.table import Row, show
 from mentha.core import config
 from mentha.store import embedded, pool
 from tests.support.model_server import ModelServer, spawned_model_server
-
-from bench import client, floor, parts
-from bench.installed import installed
-from bench.parts import Stage
-from bench.processes import KEY, Server, serving
-from bench.table import Row, show
 
 Part = Callable[[Stage], Awaitable[list[Row]]]
 LOADS: dict[str, Part] = {
@@ -31,7 +31,7 @@ LOADS: dict[str, Part] = {
     "grown": parts.grown,
     "long": parts.long,
     "block": parts.block,
-    "stream": parts.stream,
+    "stream": streams.stream,
 }
 PARTS = ("installed", "start", "memory", "floor", *LOADS)
 WARM_STARTS = 3
@@ -83,13 +83,13 @@ async def _memory(server: Server, note: Callable[[str], None]) -> list[Row]:
     note("memory")
     fresh = server.memory()
     agent = await _agent(server.port)
-    load = await client.run(server.port, [parts.create_request(agent)] * MEMORY_TURNS, keep=True)
+    load = await client.run(server.port, [create_request(agent)] * MEMORY_TURNS, keep=True)
     sessions = [orjson.loads(body)["id"] for body in load.bodies]
-    await client.run(server.port, map(parts.turn_request, sessions))
+    await client.run(server.port, map(turn_request, sessions))
     used = server.memory()
-    body = parts.session_body(agent) | {"system_template": TEMPLATED}
+    body = session_body(agent) | {"system_template": TEMPLATED}
     load = await client.run(server.port, [client.request("POST", "/sessions", body, key=KEY)], keep=True)
-    await client.run(server.port, [parts.turn_request(orjson.loads(load.bodies[0])["id"])])
+    await client.run(server.port, [turn_request(orjson.loads(load.bodies[0])["id"])])
     templated = server.memory()
     named = (("fresh", fresh, 110), (f"after {MEMORY_TURNS} turns", used, 190), ("with a template worker", templated, 190))
     rows = [Row(figure=f"memory {name}, RSS", value=memory.rss, unit="MB", limit=limit) for name, memory, limit in named]
@@ -97,7 +97,7 @@ async def _memory(server: Server, note: Callable[[str], None]) -> list[Row]:
 
 
 async def _agent(port: int) -> str:
-    body = {"name": "Mia", "model": parts.MODEL, "about": "She knows the figures.", "instructions": ["Be brief.", "Be friendly."]}
+    body = {"name": "Mia", "model": MODEL, "about": "She knows the figures.", "instructions": ["Be brief.", "Be friendly."]}
     load = await client.run(port, [client.request("POST", "/agents", body, key=KEY)], keep=True)
     if load.errors:
         raise RuntimeError(f"no agent: {load.bodies}")
@@ -120,11 +120,11 @@ async def _opened(home: Path) -> AsyncIterator[tuple[str, pool.Database]]:
 
 def _floor(dsn: str, base_url: str) -> dict[str, floor.Cost]:
     bodies = {
-        "young": parts.provider_body(4),
-        "grown": parts.provider_body(parts.HISTORY),
-        "long": parts.provider_body(parts.LONG),
+        "young": provider_body(4),
+        "grown": provider_body(parts.HISTORY),
+        "long": provider_body(parts.LONG),
     }
-    costs = floor.measure(dsn=dsn, base_url=base_url, row=parts.session_body("0" * 36), bodies=bodies)
+    costs = floor.measure(dsn=dsn, base_url=base_url, row=session_body("0" * 36), bodies=bodies)
     return {**costs, "dumps history": costs["dumps grown"]}
 
 
@@ -153,10 +153,13 @@ def main() -> None:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="mentha-bench-") as folder:
         rows = uvloop.run(measure(given.part or list(PARTS), Path(folder), lambda text: print(f"… {text}", file=sys.stderr, flush=True)))
-    print(f"Python {platform.python_version()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}, {time.perf_counter() - began:.0f} s\n")
+    took_s = time.perf_counter() - began
+    print(f"Python {platform.python_version()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}, {took_s:.0f} s\n")
     print(show(rows))
     if given.json:
-        given.json.write_bytes(orjson.dumps([{field: getattr(row, field) for field in Row.__slots__} for row in rows], option=orjson.OPT_INDENT_2))
+        given.json.write_bytes(
+            orjson.dumps([{field: getattr(row, field) for field in Row.__slots__} for row in rows], option=orjson.OPT_INDENT_2)
+        )
     sys.exit(given.strict and not all(row.reached for row in rows))
 
 

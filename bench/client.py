@@ -14,8 +14,8 @@ ANSWER_S_MAX = 60.0
 def request(method: str, path: str, body: object = None, *, key: str) -> bytes:
     """The bytes of one request."""
     raw = b"" if body is None else orjson.dumps(body)
-    head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\nContent-Length: {len(raw)}\r\n\r\n"
-    return head.encode() + raw
+    lines = (f"{method} {path} HTTP/1.1", "Host: bench", f"Authorization: Bearer {key}", "Content-Type: application/json")
+    return "\r\n".join((*lines, f"Content-Length: {len(raw)}\r\n\r\n")).encode() + raw
 
 
 class Connection(asyncio.Protocol):
@@ -98,6 +98,10 @@ class Load:
     @property
     def count(self) -> int:
         return len(self.times_s)
+
+    @property
+    def per_s(self) -> float:
+        return self.count / self.took_s
 
     def quantile_ms(self, share: float) -> float:
         """The time that this share of the requests stayed within."""

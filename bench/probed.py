@@ -53,7 +53,13 @@ class Probe:
         collected_ms = (time.perf_counter() - began) * 1e3
         walls, cpus = sorted(self._walls), sorted(self._cpus)
         at = int(len(walls) * 0.999)
-        result = {"ticks": len(walls), "wall_ms": walls[-1] * 1e3, "wall_p999_ms": walls[at] * 1e3, "cpu_ms": cpus[-1] * 1e3, "gc_ms": collected_ms}
+        result = {
+            "ticks": len(walls),
+            "wall_ms": walls[-1] * 1e3,
+            "wall_p999_ms": walls[at] * 1e3,
+            "cpu_ms": cpus[-1] * 1e3,
+            "gc_ms": collected_ms,
+        }
         beside = self._file.with_suffix(".part")
         beside.write_bytes(orjson.dumps(result))
         beside.rename(self._file)

@@ -23,7 +23,7 @@ FOREIGN = ("MENTHA_", "DATABASE_URL", "OPENAI_", "ANTHROPIC_", "GEMINI_", "GROQ_
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Sums over the tree, in MB of 10^6 bytes. `pss` counts a page that n processes share as 1/n of it; None where the system can't tell."""
+    """Sums over the tree, in MB of 10^6 bytes. `pss` counts a page that n processes share as 1/n of it; None where it is not known."""
 
     rss: float
     pss: float | None

@@ -38,7 +38,10 @@ def show(rows: Sequence[Row]) -> str:
     """The rows as a table in Markdown, its columns aligned."""
     cells = [COLUMNS, *map(_cells, rows)]
     widths = [max(len(row[at]) for row in cells) for at in range(len(COLUMNS))]
-    lines = [" | ".join(cell.ljust(width) if at == 0 else cell.rjust(width) for at, (cell, width) in enumerate(zip(row, widths, strict=True))) for row in cells]
+    lines = [
+        " | ".join(cell.ljust(width) if at == 0 else cell.rjust(width) for at, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        for row in cells
+    ]
     rule = "|".join("-" * (width + 2) if at == 0 else "-" * (width + 1) + ":" for at, width in enumerate(widths))
     return "\n".join([f"| {lines[0]} |", f"|{rule}|", *(f"| {line} |" for line in lines[1:])])
 

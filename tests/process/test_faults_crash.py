@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mentha.store import embedded
-
 from tests.support.server import running
 from tests.support.talk import Client, Talkers, assert_whole_turns, history, new_session, postmasters, say, talking, until
 
@@ -32,7 +31,9 @@ def assert_retriable(refused: list[tuple[int, Mapping[str, str]]]) -> None:
     assert all("retry-after" in headers and headers["x-should-retry"] == "true" for _, headers in refused)
 
 
-async def test_server_killed_during_turns_keeps_acknowledged_turns_and_stores_repeated_ones_once(home: Path, provider: dict[str, str]) -> None:
+async def test_server_killed_during_turns_keeps_acknowledged_turns_and_stores_repeated_ones_once(
+    home: Path, provider: dict[str, str]
+) -> None:
     with running(home=home, environ=provider) as server:
         async with talking(server.url) as client:
             talkers = await talkers_of(client)

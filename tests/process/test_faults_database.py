@@ -187,7 +187,9 @@ async def test_backend_that_is_terminated_between_requests_is_replaced(client: C
     await until(works)
 
 
-async def test_no_connection_is_held_while_models_are_asked(dsn: str, folder: Path, models: ModelServerHandle, provider: dict[str, str]) -> None:
+async def test_no_connection_is_held_while_models_are_asked(
+    dsn: str, folder: Path, models: ModelServerHandle, provider: dict[str, str]
+) -> None:
     models.script(None, *(gated(text("ok: hi")) for _ in range(HELD_TURNS)))
     with running(home=folder / "one", dsn=dsn, environ=provider, database_connections_max="1") as server:
         async with talking(server.url) as client:

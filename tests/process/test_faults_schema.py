@@ -8,8 +8,8 @@ from typing import Any
 
 import asyncpg
 import pytest
-from mentha.store.migrate import LOCK_KEY, migrations
 
+from mentha.store.migrate import LOCK_KEY, migrations
 from tests.support.server import KEY, ServerProcess, running
 from tests.support.talk import mentha, new_session, talking, until
 

@@ -191,7 +191,9 @@ def test_config_example_is_a_settings_file_that_changes_nothing(tmp_path: Path) 
     (tmp_path / "mentha.toml").write_text(example)
     assert run("config", "--dump", home=tmp_path) == plain
     # Each line that shows a default is one, once the # is gone.
-    lines = [line[2:] for line in example.splitlines() if line.startswith("# ") and " = " in line and line.split(" = ")[0][2:].isidentifier()]
+    lines = [
+        line[2:] for line in example.splitlines() if line.startswith("# ") and " = " in line and line.split(" = ")[0][2:].isidentifier()
+    ]
     assert tomllib.loads("\n".join(line for line in lines if not line.startswith(("base_url", "api_key =", "prefixes", "models ="))))
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import uvicorn
+
 from mentha.server import connections
 from mentha.server.web import HttpProtocol
-
 from tests.support.talk import DEADLINE_S, until
 
 Opened = tuple[asyncio.StreamReader, asyncio.StreamWriter]

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from mentha.api.absent import ABSENT
 
+from mentha.api.absent import ABSENT
 from tests.support.databases import Cluster
 from tests.support.server import KEY, ServerProcess, running
 from tests.support.talk import DEADLINE_S, Client, new_session, talking, until
@@ -54,7 +54,11 @@ async def raw(server: ServerProcess, sent: bytes) -> tuple[int, dict[str, str], 
         writer.close()
     head, _, body = answer.partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
-    return int(first.split(" ")[1]) if first else 0, {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}, body
+    return (
+        int(first.split(" ")[1]) if first else 0,
+        {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)},
+        body,
+    )
 
 
 def error_of(answer: httpx2.Response) -> dict[str, Any]:
@@ -310,7 +314,9 @@ async def test_every_answer_has_an_id_that_its_line_in_the_log_has_too(client: C
     await until(lambda: ids.items() <= logged().items())
 
 
-@pytest.mark.parametrize(("given", "kept"), [("my-trace:0001", True), ("a b", False), ("x" * 65, False), ("short", False), ('"; DROP', False)])
+@pytest.mark.parametrize(
+    ("given", "kept"), [("my-trace:0001", True), ("a b", False), ("x" * 65, False), ("short", False), ('"; DROP', False)]
+)
 async def test_id_that_a_client_gives_is_kept_where_it_is_harmless(client: Client, given: str, kept: bool) -> None:
     answer = await client.get("/users/x", headers={"X-Request-Id": given})
     assert (answer.headers["x-request-id"] == given) == kept
@@ -334,7 +340,9 @@ async def test_api_prefix_alone_is_the_root_and_a_longer_word_is_not_the_prefix(
     assert (await client.get("/api/api/users")).status_code == 404
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/agents/", "/users//", f"/agents/{SOME_ID}/nowhere", "/api/nowhere", "/%2e%2e/etc/passwd", "/agents%2F"])
+@pytest.mark.parametrize(
+    "path", ["/nowhere", "/agents/", "/users//", f"/agents/{SOME_ID}/nowhere", "/api/nowhere", "/%2e%2e/etc/passwd", "/agents%2F"]
+)
 async def test_path_that_is_unknown_is_404_in_both_shapes(client: Client, path: str) -> None:
     answer = await client.get(path)
     assert answer.status_code == 404
@@ -342,7 +350,9 @@ async def test_path_that_is_unknown_is_404_in_both_shapes(client: Client, path: 
     assert answer.json()["detail"] == "Not Found"
 
 
-@pytest.mark.parametrize(("method", "path"), [("PUT", "/users"), ("DELETE", "/agents"), ("PATCH", f"/sessions/{SOME_ID}/chat"), ("POST", "/healthz")])
+@pytest.mark.parametrize(
+    ("method", "path"), [("PUT", "/users"), ("DELETE", "/agents"), ("PATCH", f"/sessions/{SOME_ID}/chat"), ("POST", "/healthz")]
+)
 async def test_method_that_is_not_there_is_405_and_names_those_that_are(client: Client, method: str, path: str) -> None:
     answer = await client.request(method, path)
     assert answer.status_code == 405

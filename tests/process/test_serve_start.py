@@ -16,8 +16,8 @@ from typing import Any
 import asyncpg
 import httpx2
 import pytest
-from mentha.auth import keys
 
+from mentha.auth import keys
 from tests.support.server import ServerProcess, clean_environ, running
 from tests.support.talk import DEADLINE_S, mentha, postmasters, talking
 

@@ -8,10 +8,10 @@ from uuid import UUID
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from mentha.core.ids import new_id
 from mentha.store import agents, projects, sessions, tools, users
 from mentha.wire.common import Direction, Page, SortBy
-
 from tests.support.transactions import Transactions
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)

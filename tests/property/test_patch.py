@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from mentha.store import agents, projects, sessions, users
 from mentha.wire.agents import CreateAgentRequest, PatchAgentRequest
 from mentha.wire.default_template import DEFAULT_SYSTEM_TEMPLATE
@@ -14,7 +15,6 @@ from mentha.wire.projects import CreateProjectRequest, PatchProjectRequest
 from mentha.wire.recall import merge
 from mentha.wire.sessions import CreateSessionRequest, PatchSessionRequest
 from mentha.wire.users import CreateUserRequest, PatchUserRequest
-
 from tests.support.transactions import Transactions
 
 PROJECTS = ("default", "Work", "play")
@@ -23,12 +23,21 @@ texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x0
 # Neither blank nor null: what the data model asks of templates and situations.
 said = texts.map(lambda text: f"x{text}")
 names = st.text("abcXYZ -.é", min_size=1, max_size=20).map(lambda text: f"N{text}")
-canonical = st.from_regex(r"[a-zA-Z][a-zA-Z0-9_]{0,10}", fullmatch=True).filter(lambda name: name.lower() not in {"default", "work", "play"})
+canonical = st.from_regex(r"[a-zA-Z][a-zA-Z0-9_]{0,10}", fullmatch=True).filter(
+    lambda name: name.lower() not in {"default", "work", "play"}
+)
 scalars = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | texts
-metadata = st.dictionaries(st.sampled_from("abcd") | texts, scalars | st.lists(scalars, max_size=2) | st.dictionaries(texts, scalars, max_size=2), max_size=3)
+metadata = st.dictionaries(
+    st.sampled_from("abcd") | texts, scalars | st.lists(scalars, max_size=2) | st.dictionaries(texts, scalars, max_size=2), max_size=3
+)
 recall = st.fixed_dictionaries(
     {},
-    optional={"mode": st.sampled_from(("vector", "text", "hybrid")), "limit": st.integers(1, 50), "alpha": st.floats(0, 1), "lang": st.just("de")},
+    optional={
+        "mode": st.sampled_from(("vector", "text", "hybrid")),
+        "limit": st.integers(1, 50),
+        "alpha": st.floats(0, 1),
+        "lang": st.just("de"),
+    },
 )
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from mentha.core.ids import new_id
 from mentha.core.json import dumps, loads
 from mentha.store import agents, entries, sessions, turns
@@ -17,7 +18,6 @@ from mentha.store.pool import Database
 from mentha.store.turns import NewEntry, NewTurn
 from mentha.wire.agents import CreateAgentRequest
 from mentha.wire.sessions import CreateSessionRequest
-
 from tests.support.transactions import Transactions
 
 CONNECTIONS = 4
@@ -40,7 +40,9 @@ class Step:
     quick: bool = False
 
 
-steps = st.builds(Step, entries=st.integers(0, 4), before=st.integers(0, 3), inside=st.integers(0, 3), fails=st.booleans(), quick=st.booleans())
+steps = st.builds(
+    Step, entries=st.integers(0, 4), before=st.integers(0, 3), inside=st.integers(0, 3), fails=st.booleans(), quick=st.booleans()
+)
 
 
 class Undone(Exception):

@@ -30,7 +30,9 @@ Client = httpx2.AsyncClient
 async def talking(url: str, *, key: str = KEY) -> AsyncIterator[Client]:
     """A client of the server at `url`."""
     limits = httpx2.Limits(max_connections=200, max_keepalive_connections=200)
-    async with Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=DEADLINE_S, limits=limits, trust_env=False) as client:
+    async with Client(
+        base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=DEADLINE_S, limits=limits, trust_env=False
+    ) as client:
         yield client
 
 

@@ -4,13 +4,14 @@ from typing import Any
 
 import pytest
 from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
 from mentha.api import errors
 from mentha.core import errors as core
 from mentha.core.errors import MenthaError
 from mentha.core.json import loads
 from mentha.observe.events import Event, RequestFailed, request_id, subscribe, unsubscribe
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
 
 REQUEST = Request({"type": "http"})
 

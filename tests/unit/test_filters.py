@@ -3,10 +3,11 @@
 from typing import Any
 
 import pytest
+from pydantic_core import PydanticCustomError
+
 from mentha.core.json import dumps
 from mentha.wire import filters
 from mentha.wire.filters import FILTER_CHARS_MAX, PATH_PARTS_MAX, from_query, to_jsonpath
-from pydantic_core import PydanticCustomError
 
 
 @pytest.mark.parametrize(

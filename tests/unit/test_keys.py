@@ -7,6 +7,7 @@ from uuid import UUID
 
 import jwt as pyjwt
 import pytest
+
 from mentha.auth import jwt, keys
 
 SECRET = "s" * 64

@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+
 from mentha.chat.context import active_agent, open_calls
 from mentha.chat.messages import NO_RESULT, Draft, countable, drafts, sendable_name, templates_of, with_texts
 from mentha.core.errors import BadRequest

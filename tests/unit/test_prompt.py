@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+
 from mentha.chat import answer, prompt
 from mentha.chat.context import Context
 from mentha.chat.prompt import Drafted
@@ -120,7 +121,9 @@ def test_too_many_messages_are_a_fault_of_that_field() -> None:
 
 def test_tools_of_agent_and_request_are_offered_and_the_agents_count_among_equal_names() -> None:
     own = [spec_tool("a", spec={"parameters": {"own": 1}}, description="d"), spec_tool("b")]
-    drafted = draft(with_agent(context(), tools=own), tools=[given_tool("a", parameters={"given": 1}), given_tool("c", description="inner")])
+    drafted = draft(
+        with_agent(context(), tools=own), tools=[given_tool("a", parameters={"given": 1}), given_tool("c", description="inner")]
+    )
     empty = {"type": "object", "properties": {}}
     assert prompt.offered(drafted) == {
         "tools": [
@@ -133,7 +136,9 @@ def test_tools_of_agent_and_request_are_offered_and_the_agents_count_among_equal
 
 
 def test_tool_of_a_type_that_is_not_served_is_left_out_with_a_warning() -> None:
-    drafted = draft(with_agent(context(), tools=[spec_tool("w", kind="system")]), tools=[{"name": "i", "type": "integration", "integration": {}}])
+    drafted = draft(
+        with_agent(context(), tools=[spec_tool("w", kind="system")]), tools=[{"name": "i", "type": "integration", "integration": {}}]
+    )
     assert prompt.offered(drafted) == {}
     assert [("'w'" in text, "'i'" in text) for text in drafted.warnings] == [(True, False), (False, True)]
 
@@ -229,7 +234,11 @@ def test_blank_system_message_is_left_out() -> None:
 
 
 def test_rendered_texts_go_to_the_messages_that_they_came_from() -> None:
-    messages = [{"role": "system", "content": ["{{ a }}", "{{ b }}"]}, {"role": "user", "content": "u"}, {"role": "assistant", "content": "{{ c }}"}]
+    messages = [
+        {"role": "system", "content": ["{{ a }}", "{{ b }}"]},
+        {"role": "user", "content": "u"},
+        {"role": "assistant", "content": "{{ c }}"},
+    ]
     drafted = draft(messages=messages)
     composed = prompt.compose(context(), drafted, ["", *(text.upper() for text in drafted.templates[1:])])
     system, user, assistant = loads(composed.messages)
@@ -272,7 +281,9 @@ def test_whole_answer_has_one_choice_with_the_message() -> None:
 
 def test_every_chunk_has_a_role_only_the_first_docs_and_only_the_last_usage() -> None:
     chunks = answer.Chunks(HEAD)
-    first, second, calls, last = events([chunks.text('a"\n'), chunks.text("b"), chunks.tool_calls(CALLS), chunks.last("stop", Usage(1, 2, 3), ["w"])])
+    first, second, calls, last = events(
+        [chunks.text('a"\n'), chunks.text("b"), chunks.tool_calls(CALLS), chunks.last("stop", Usage(1, 2, 3), ["w"])]
+    )
     everything = [first, second, calls, last]
     assert [event["choices"][0]["delta"]["role"] for event in everything] == ["assistant"] * 4
     assert ["docs" in event for event in everything] == [True, False, False, False]

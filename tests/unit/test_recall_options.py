@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mentha.wire.recall import SHAPES, HybridDocSearch, RecallOptions, TextOnlyDocSearch, VectorDocSearch, best_mode, merge
 from pydantic import TypeAdapter, ValidationError
+
+from mentha.wire.recall import SHAPES, HybridDocSearch, RecallOptions, TextOnlyDocSearch, VectorDocSearch, best_mode, merge
 
 ADAPTER: TypeAdapter[Any] = TypeAdapter(RecallOptions)
 

@@ -181,9 +181,7 @@ def _make_http_client(connections_max: int) -> "httpx2.AsyncClient":
                 await response.aread()
             return response
 
-    return Client(
-        transport=transport, trust_env=False, follow_redirects=False, cookies=CookieJar(DefaultCookiePolicy(allowed_domains=()))
-    )
+    return Client(transport=transport, trust_env=False, follow_redirects=False, cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())))
 
 
 def _make_http_transport(connections_max: int) -> "httpx2.AsyncHTTPTransport":

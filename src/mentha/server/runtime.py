@@ -1,6 +1,7 @@
 """The runtime: every part of a server that lives as long as it does, made in order and closed in the opposite one."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from mentha.store import embedded, maintenance
 from mentha.store.pool import Database
 
 PURGE_EVERY_S = 60.0
+# Times the rows of one round, more than the turns that a process can run meanwhile.
+PURGE_ROUNDS_MAX = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +88,9 @@ async def _purge(database: Database, settings: Settings) -> None:
     """Drop kept answers that nobody will ask for any more."""
     while True:
         await asyncio.sleep(PURGE_EVERY_S)
-        try:
-            async with database.transaction() as tx:
-                await maintenance.purge_turns(tx, older_than_s=settings.turn_replay_s)
-        except MenthaError:
-            continue  # the database is away; the next round does it
+        with contextlib.suppress(MenthaError):  # the database is away; the next round does it
+            for _ in range(PURGE_ROUNDS_MAX):
+                async with database.transaction() as tx:
+                    purged = await maintenance.purge_turns(tx, older_than_s=settings.turn_replay_s)
+                if purged < maintenance.PURGE_ROWS_MAX:
+                    break

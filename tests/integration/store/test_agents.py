@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+
 from mentha.core.errors import Conflict, ConstraintViolated, NotFound, NotServedYet
 from mentha.core.ids import new_id
 from mentha.store import agents, projects, sessions, tools
@@ -13,7 +14,6 @@ from mentha.wire.default_template import DEFAULT_SYSTEM_TEMPLATE
 from mentha.wire.projects import CreateProjectRequest
 from mentha.wire.sessions import CreateSessionRequest
 from mentha.wire.tools import CreateToolRequest, FunctionDef
-
 from tests.support.transactions import new_tenant, refusal
 
 EVERYTHING = CreateAgentRequest(

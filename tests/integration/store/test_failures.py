@@ -4,10 +4,10 @@ from typing import Any
 
 import asyncpg
 import pytest
+
 from mentha.core.errors import ConstraintViolated, Unavailable
 from mentha.store import failures, migrate, pool
 from mentha.store.failures import translated
-
 from tests.support.transactions import refusal
 
 # No request can break these: their values are made by the server alone, or deleted along.
@@ -32,7 +32,12 @@ WHERE n.nspname = 'public' AND x.indisunique AND NOT x.indisprimary
 
 
 async def test_every_named_constraint_has_its_words_or_can_not_be_broken_by_a_request(connection: Any) -> None:
-    known = {name for table in vars(failures).values() if isinstance(table, dict) and table is not vars(failures)["__builtins__"] for name in table}
+    known = {
+        name
+        for table in vars(failures).values()
+        if isinstance(table, dict) and table is not vars(failures)["__builtins__"]
+        for name in table
+    }
     named = {row["name"] for row in await connection.fetch(NAMED)}
     assert named - known - OURS == set()
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+
 from mentha.core.errors import ConfigInvalid, Unavailable
 from mentha.observe.events import Event, MigrationApplied, subscribe, unsubscribe
 from mentha.store import migrate
@@ -88,7 +89,9 @@ async def test_pending_on_an_empty_database_is_everything(database_dsn: str, dat
     assert await database.fetchval("SELECT to_regclass('schema_migrations')") is None
 
 
-async def test_migrate_waits_no_longer_than_its_limit_for_another_one(database_dsn: str, database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_migrate_waits_no_longer_than_its_limit_for_another_one(
+    database_dsn: str, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(migrate, "LOCK_WAIT_S", 0.05)
     await database.execute("SELECT pg_advisory_lock($1)", migrate.LOCK_KEY)
     with pytest.raises(ConfigInvalid, match="another process has been migrating"):

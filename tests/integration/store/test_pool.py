@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+
 from mentha.core import config
 from mentha.core.errors import ConstraintViolated, Unavailable
 from mentha.store import pool
@@ -30,10 +31,14 @@ ADD = "INSERT INTO tenants (id, name) VALUES (gen_random_uuid(), 'added')"
 
 async def test_transaction_is_committed_at_its_end_and_rolled_back_by_an_error(database: Database) -> None:
     before = await tenants(database)
-    with pytest.raises(KeyError):
+
+    async def fail() -> None:
         async with database.transaction() as tx:
             await tx.execute(ADD)
             raise KeyError
+
+    with pytest.raises(KeyError):
+        await fail()
     assert await tenants(database) == before
     async with database.transaction() as tx:
         await tx.execute(ADD)
@@ -130,10 +135,14 @@ async def test_connections_carry_our_name_and_limits(database: Database) -> None
 
 async def test_close_waits_for_what_is_lent_and_then_cuts_it_off(database_dsn: str) -> None:
     opened = await pool.connect(database_dsn, config.load(environ={}, flags=LIMITS))
-    with pytest.raises(Unavailable):
+
+    async def outlive() -> None:
         async with opened.connection() as connection:
             await opened.close(timeout_s=0.05)
             await connection.execute("SELECT 1")
+
+    with pytest.raises(Unavailable):
+        await outlive()
 
 
 async def test_connect_to_nowhere_is_unavailable() -> None:

@@ -10,7 +10,6 @@ from mentha.wire.agents import CreateAgentRequest
 from mentha.wire.common import Page
 from mentha.wire.projects import CreateProjectRequest, PatchProjectRequest, UpdateProjectRequest
 from mentha.wire.users import CreateUserRequest
-
 from tests.support.transactions import new_tenant, refusal
 
 WORK = CreateProjectRequest(name="Work", canonical_name="work", metadata={"k": 1})

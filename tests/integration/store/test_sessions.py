@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+
 from mentha.core.errors import BadRequest, ConstraintViolated, NotFound, ParticipantInvalid
 from mentha.core.ids import new_id
 from mentha.store import agents, entries, sessions, users
@@ -12,7 +13,6 @@ from mentha.wire.common import Page
 from mentha.wire.recall import HybridDocSearch, TextOnlyDocSearch
 from mentha.wire.sessions import CreateSessionRequest, PatchSessionRequest, UpdateSessionRequest
 from mentha.wire.users import CreateUserRequest
-
 from tests.support.transactions import new_tenant, refusal
 
 

@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+
 from mentha.core.errors import Conflict, ConstraintViolated, NotFound
 from mentha.core.ids import new_id
 from mentha.store import agents, api_keys, jobs, sessions, tenants, users
@@ -11,7 +12,6 @@ from mentha.store.tenants import DEFAULT_ID
 from mentha.wire.agents import CreateAgentRequest
 from mentha.wire.sessions import CreateSessionRequest
 from mentha.wire.users import CreateUserRequest
-
 from tests.support.transactions import new_tenant, refusal
 
 
@@ -50,7 +50,9 @@ async def test_delete_takes_all_that_a_tenant_has_and_nothing_of_others(connecti
         await sessions.create(connection, owner, CreateSessionRequest(agent=agent.id, user=user.id))
         await key_of(connection, owner, owner.bytes * 2)
     await tenants.delete(connection, gone)
-    tables = await connection.fetch("SELECT table_name FROM information_schema.columns WHERE column_name = 'tenant_id' AND table_schema = 'public'")
+    tables = await connection.fetch(
+        "SELECT table_name FROM information_schema.columns WHERE column_name = 'tenant_id' AND table_schema = 'public'"
+    )
     for (table,) in tables:
         assert await connection.fetchval(f"SELECT count(*) FROM {table} WHERE tenant_id = $1", gone) == 0
     for table in ("agents", "users", "sessions", "session_agents", "session_users", "projects", "api_keys"):

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+
 from mentha.core.errors import NotFound
 from mentha.core.ids import new_id
 from mentha.core.json import dumps, loads
@@ -15,7 +16,6 @@ from mentha.wire.agents import CreateAgentRequest
 from mentha.wire.sessions import CreateSessionRequest
 from mentha.wire.tools import CreateToolRequest, FunctionDef
 from mentha.wire.users import CreateUserRequest
-
 from tests.support.transactions import new_tenant, refusal
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
@@ -164,7 +164,9 @@ async def test_same_request_is_stored_again_unless_one_of_the_two_says_that_it_r
     assert await save(connection, tenant, session, said("q"), **second) == stored
 
 
-async def test_kept_answer_is_found_by_fingerprint_and_key_for_its_own_tenant_and_time(connection: Any, tenant: UUID, session: UUID) -> None:
+async def test_kept_answer_is_found_by_fingerprint_and_key_for_its_own_tenant_and_time(
+    connection: Any, tenant: UUID, session: UUID
+) -> None:
     await save(connection, tenant, session, said("q"), key="k")
     other = await new_tenant(connection)
     assert await turns.find_key(connection, tenant, "k", within_s=REPLAY_S) == (bytes(32), b'{"answer": 1}')

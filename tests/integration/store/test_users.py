@@ -11,7 +11,6 @@ from mentha.wire.common import Page
 from mentha.wire.projects import CreateProjectRequest
 from mentha.wire.sessions import CreateSessionRequest
 from mentha.wire.users import CreateUserRequest, PatchUserRequest, UpdateUserRequest
-
 from tests.support.transactions import new_tenant, refusal
 
 ANN = CreateUserRequest(name="Ann", about="a", metadata={"k": 1})
