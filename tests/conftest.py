@@ -9,10 +9,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+
 from mentha.core import config
 from mentha.core.ids import new_id
 from mentha.store import pool
-
 from tests.support.databases import Cluster
 
 HOME = "MENTHA_TESTS_HOME"

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import yaml
 from fastapi import FastAPI
+
 from mentha.api import openapi
 from mentha.server.app import ROUTERS
-
 from tests.support import shared
 
 SCHEMAS = (

@@ -5,8 +5,9 @@ import pkgutil
 from collections.abc import Iterator
 from typing import Any
 
-import mentha.store
 import pytest
+
+import mentha.store
 
 STARTS = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
 

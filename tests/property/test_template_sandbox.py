@@ -101,7 +101,7 @@ def test_any_template_ends_in_text_or_template_failed(runner: asyncio.Runner, te
     try:
         (text,) = runner.run(templates.render([template], {"x": {"a": "b"}, "user": {"name": secret}}))
     except TemplateFailed as error:
-        assert secret not in error.message
+        assert secret not in error.message  # noqa: PT017 - most templates render, some may fail
     else:
         # The real types, modules and frames print so; Jinja2's own `namespace`, `cycler` and `joiner` are there by its design.
         text = text.replace("<class 'jinja2.utils.", "")

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+
 from mentha.core.ids import new_id
 from mentha.store import embedded, migrate
 

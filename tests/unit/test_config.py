@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
+
 from mentha.cli.config_text import MASK, dump, example, masked_address
 from mentha.core import config
 from mentha.core.config import Settings
 from mentha.core.errors import ConfigInvalid
-from pydantic import ValidationError
 
 
 def test_settings_without_sources_are_the_defaults(tmp_path: Path) -> None:

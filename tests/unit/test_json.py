@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mentha.core.json import JSON_DEPTH_MAX_LEVELS, JsonInvalid, dumps, loads_hostile
 
 values = st.recursive(
@@ -30,8 +31,8 @@ def test_value_of_a_client_comes_back_without_its_nul_characters(value: Any) -> 
     assert loads_hostile(json.dumps(value).encode()) == without_nul(value)
 
 
-@given(st.integers(1, 200), st.sampled_from(["[]", '{"a":1}', "x"]))
-def test_nesting_is_refused_above_the_limit_only(depth: int, _: str) -> None:
+@given(st.integers(1, 200))
+def test_nesting_is_refused_above_the_limit_only(depth: int) -> None:
     raw = b"[" * depth + b"]" * depth
     if depth > JSON_DEPTH_MAX_LEVELS + 1:
         with pytest.raises(JsonInvalid, match="deeper"):
