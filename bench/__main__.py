@@ -141,6 +141,17 @@ def _floor_rows(costs: dict[str, floor.Cost]) -> list[Row]:
     return [Row(figure=title, value=costs[name].cpu_ms, unit="ms", p50_ms=costs[name].wall_ms) for name, title in titles.items()]
 
 
+def _speed() -> str:
+    """How steady the machine is: one piece of Python, timed again and again."""
+    times: list[float] = []
+    for _ in range(200):
+        began = time.process_time()
+        sorted({str(number): [number] for number in range(5_000)}.items(), key=lambda pair: pair[1][0])
+        times.append((time.process_time() - began) * 1_000)
+    times.sort()
+    return f"a fixed piece of Python took {times[0]:.2f} ms of CPU at best, {times[100]:.2f} in the middle, {times[-10]:.2f} at worst"
+
+
 def main() -> None:
     """Read the arguments, measure, print; exit 1 where a figure was not reached."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the server on this machine.")
@@ -154,7 +165,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="mentha-bench-") as folder:
         rows = uvloop.run(measure(given.part or list(PARTS), Path(folder), lambda text: print(f"… {text}", file=sys.stderr, flush=True)))
     took_s = time.perf_counter() - began
-    print(f"Python {platform.python_version()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}, {took_s:.0f} s\n")
+    print(f"Python {platform.python_version()}, {os.cpu_count()} processors, {took_s:.0f} s; {_speed()}\n")
     print(show(rows))
     if given.json:
         given.json.write_bytes(

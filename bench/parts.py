@@ -44,7 +44,7 @@ async def young(stage: Stage) -> list[Row]:
     turns = [turn_request(session) for session in sessions]
     await client.run(stage.server.port, turns, at_once=AT_ONCE)
     runs = await _rounds(stage, turns[:150], turns)
-    return _rows("a turn, 2-10 earlier messages", runs, cpu_max_ms=3.0, floor=_turn_floor(stage, "young"), per_s_min=300)
+    return _rows("a turn, a young session", runs, cpu_max_ms=3.0, floor=_turn_floor(stage, "young"), per_s_min=300)
 
 
 async def grown(stage: Stage) -> list[Row]:
@@ -110,7 +110,7 @@ async def _light_requests(port: int) -> list[float]:
 
 
 async def _rounds(stage: Stage, single: list[bytes], many: list[bytes]) -> tuple[Run, Run]:
-    """One at a time and many at once, in turn some times; of each the round that cost least, which the rest of the machine disturbed least."""
+    """One at a time and many at once, in turn some times; of each the round that cost least: the one that was disturbed least."""
     singles: list[Run] = []
     manies: list[Run] = []
     for _ in range(ROUNDS):

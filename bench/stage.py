@@ -49,6 +49,8 @@ class Stage:
     async def sessions_with(self, messages: int, *, count: int) -> list[str]:
         """New sessions with a history."""
         load = await client.run(self.server.port, [create_request(self.agent)] * count, keep=True)
+        if load.errors:
+            raise RuntimeError(f"no sessions: {load.bodies}")
         made = [orjson.loads(body)["id"] for body in load.bodies]
         for session in made:
             await seed.history(self.database, UUID(session), messages)
