@@ -163,6 +163,8 @@ def main() -> None:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="mentha-bench-") as folder:
+        # As root, PostgreSQL runs under another account, which must be able to reach its folder.
+        Path(folder).chmod(0o711)
         rows = uvloop.run(measure(given.part or list(PARTS), Path(folder), lambda text: print(f"… {text}", file=sys.stderr, flush=True)))
     took_s = time.perf_counter() - began
     print(f"Python {platform.python_version()}, {os.cpu_count()} processors, {took_s:.0f} s; {_speed()}\n")
