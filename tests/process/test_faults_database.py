@@ -179,7 +179,9 @@ async def test_clients_that_hang_up_give_their_connections_back(client: Client, 
 
 async def test_backend_that_is_terminated_between_requests_is_replaced(client: Client, direct: Any) -> None:
     await client.get("/agents")
-    await direct.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'mentha %'")
+    # Only those of this test's database: other tests of the run have theirs in the same PostgreSQL.
+    ours = "application_name LIKE 'mentha %' AND datname = current_database()"
+    await direct.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {ours}")
 
     async def works() -> bool:
         return (await client.get("/agents")).status_code == 200
