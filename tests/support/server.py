@@ -49,7 +49,7 @@ class ServerProcess:
         self.process = subprocess.Popen(command, env=self._environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         lines: queue.Queue[str | None] = queue.Queue()
         threading.Thread(target=_read, args=(self.process.stdout, lines.put), daemon=True).start()
-        threading.Thread(target=_read, args=(self.process.stderr, self._keep), daemon=True).start()
+        self.follow(self.process.stderr)
         deadline = time.monotonic() + START_LIMIT_S
         while True:
             line = lines.get(timeout=max(0.1, deadline - time.monotonic()))
@@ -83,6 +83,10 @@ class ServerProcess:
         if self.process is not None:
             self.process.kill()
             self.process.wait(10)
+
+    def follow(self, log: IO[str] | None) -> None:
+        """Keep the lines of its standard error."""
+        threading.Thread(target=_read, args=(log, self._keep), daemon=True).start()
 
     def _keep(self, line: str | None) -> None:
         with self._logged:

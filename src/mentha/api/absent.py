@@ -10,14 +10,6 @@ router = APIRouter(include_in_schema=False)
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 # Path → what it is part of.
 ABSENT = {
-    "/agents/{owner_id}/docs": "documents",
-    "/agents/{owner_id}/docs/{doc_id}": "documents",
-    "/agents/{owner_id}/search": "search in documents",
-    "/users/{owner_id}/docs": "documents",
-    "/users/{owner_id}/docs/{doc_id}": "documents",
-    "/users/{owner_id}/search": "search in documents",
-    "/docs/{doc_id}": "documents",
-    "/embed": "embeddings",
     "/agents/{agent_id}/tasks": "tasks",
     "/agents/{agent_id}/tasks/{task_id}": "tasks",
     "/tasks/{task_id}": "tasks",

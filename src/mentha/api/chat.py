@@ -78,9 +78,10 @@ async def chat(
 @router.post("/sessions/{session_id}/render", response_model=RenderResponse, responses=errors(400, 404))
 async def render(session_id: UUID, body: ChatInput, tenant: TenantId, runtime: RuntimeOf) -> Response:
     """Show what a chat with this body would send to the model, without sending or storing anything"""
-    prompt, drafted = await turn.render(runtime.turns.parts, tenant, session_id, body)
+    prompt, recalled = await turn.render(runtime.turns.parts, tenant, session_id, body)
+    drafted = prompt.drafted
     rest = {
-        "docs": [],
+        "docs": recalled.references,
         "tools": drafted.tools or None,
         "tool_choice": drafted.tool_choice,
         "model": drafted.model,

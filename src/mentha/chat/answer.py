@@ -18,8 +18,15 @@ class Head:
     created_at: datetime
 
 
-def whole(head: Head, completion: Completion, warnings: Sequence[str]) -> bytes:
-    """The body of an answer that is not streamed; it is also what is kept for replay."""
+NO_DOCS = b"[]"
+
+
+def whole(head: Head, completion: Completion, warnings: Sequence[str], docs: bytes = NO_DOCS) -> bytes:
+    """The body of an answer that is not streamed; it is also what is kept for replay.
+
+    Args:
+        docs: what was recalled, as a JSON list.
+    """
     message = {
         "role": completion.role,
         "content": completion.content,
@@ -36,25 +43,17 @@ def whole(head: Head, completion: Completion, warnings: Sequence[str]) -> bytes:
         "tool_calls": None,
         "message": message,
     }
-    return dumps(
-        {
-            "id": head.id,
-            "created_at": iso(head.created_at),
-            "jobs": [],
-            "docs": [],
-            "usage": _usage(completion.usage),
-            "choices": [choice],
-            "warnings": list(warnings),
-        }
-    )
+    envelope = {"id": head.id, "created_at": iso(head.created_at), "jobs": []}
+    rest = {"usage": _usage(completion.usage), "choices": [choice], "warnings": list(warnings)}
+    return dumps(envelope)[:-1] + b',"docs":' + docs + b"," + dumps(rest)[1:]
 
 
 class Chunks:
     """Writes the chunks of one stream. Every one has a choice and a role in its delta; only the first has `docs`, only the last `usage`."""
 
-    def __init__(self, head: Head) -> None:
+    def __init__(self, head: Head, docs: bytes = NO_DOCS) -> None:
         envelope = dumps({"id": head.id, "created_at": iso(head.created_at), "jobs": []})[:-1]
-        self._first = b"data: " + envelope + b',"docs":[],'
+        self._first = b"data: " + envelope + b',"docs":' + docs + b","
         self._later = b"data: " + envelope + b","
         self._begun = False
 
@@ -103,7 +102,7 @@ def replayed(answer: bytes) -> list[bytes]:
     """A kept answer as a stream: its text in one chunk, its calls in one, and the end."""
     kept = loads(answer)
     choice = kept["choices"][0]
-    chunks = Chunks(Head(UUID(kept["id"]), datetime.fromisoformat(kept["created_at"])))
+    chunks = Chunks(Head(UUID(kept["id"]), datetime.fromisoformat(kept["created_at"])), dumps(kept["docs"]))
     usage = Usage(**kept["usage"]) if kept["usage"] else None
     events = [chunks.text(choice["message"]["content"])] if choice["message"]["content"] else []
     if choice["message"]["tool_calls"]:

@@ -1,6 +1,6 @@
-"""Second stage of a turn: what is sent to which model, with which options. Pure; templates are rendered between `draft` and `compose`.
+"""Third stage of a turn: what is sent to which model, with which options. Pure; templates are rendered between `draft` and `compose`.
 
-draft(context, request) → Drafted ── its templates are rendered ──→ compose(drafted, texts) → Prompt
+draft(context, recalled, request) → Drafted ── its templates are rendered ──→ compose(drafted, texts) → Prompt
 """
 
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from typing import Any
 
 from mentha.chat.context import Context
 from mentha.chat.messages import Draft, drafts, templates_of, with_texts
+from mentha.chat.recalled import Recalled
 from mentha.core.errors import BadRequest, FieldInvalid
 from mentha.core.json import JsonObject, dumps
 from mentha.wire.chat import OPTIONS, ChatInput, NamedToolChoice
@@ -56,7 +57,7 @@ class Prompt:
     new: list[Draft]
 
 
-def draft(context: Context, request: ChatInput, *, default_model: str | None, messages_max: int) -> Drafted:
+def draft(context: Context, recalled: Recalled, request: ChatInput, *, default_model: str | None, messages_max: int) -> Drafted:
     """Decide model, options, tools and messages.
 
     Raises:
@@ -81,8 +82,8 @@ def draft(context: Context, request: ChatInput, *, default_model: str | None, me
         tool_choice=_tool_choice(request, tools, warnings),
         messages=new,
         templates=templates,
-        variables=_variables(context, request, model, settings, tools),
-        warnings=[*unknown, *warnings, *_not_done(context, request)],
+        variables={**_variables(context, request, model, settings, tools), "docs": recalled.for_templates},
+        warnings=[*unknown, *warnings, *recalled.warnings, *_not_done(context, request)],
     )
 
 
@@ -180,19 +181,17 @@ def _variables(context: Context, request: ChatInput, model: str, settings: JsonO
         "users": context.users,
         "settings": {"model": model, **settings},
         "tools": tools,
-        "docs": [],
         "metadata": request.metadata or {},
     }
 
 
 def _not_done(context: Context, request: ChatInput) -> list[str]:
-    session, said = context.session, request.model_fields_set
+    session = context.session
     asked = {
         "auto_run_tools does not act yet: calls of tools are returned": request.auto_run_tools or session["auto_run_tools"],
         "forward_tool_calls does not act yet: calls of tools are returned in any case": session["forward_tool_calls"],
         "context_overflow does not act yet: the whole history is sent": session["context_overflow"],
         "token_budget does not act yet: the whole history is sent": session["token_budget"],
-        "recall does not act yet: this version has no documents": ("recall" in said and request.recall) or session["recall_options"],
         "remember does not act yet": request.remember,
     }
     return [text for text, is_asked in asked.items() if is_asked]

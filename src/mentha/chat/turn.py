@@ -1,8 +1,8 @@
 """A chat turn, from its request to its stored answer: one function that names the stages in order.
 
-    load → draft → render → compose → ask → save
+    load → recall → draft → render → compose → ask → save
 
-No database connection is held while templates are rendered or the model is asked. Until `save`, nothing of the turn is stored.
+No database connection is held while a query is embedded, templates are rendered or the model is asked. Until `save`, nothing of the turn is stored.
 """
 
 import time
@@ -14,10 +14,14 @@ from mentha import observe
 from mentha.chat import answer, prompt, reply, save
 from mentha.chat.context import Context
 from mentha.chat.load import load
-from mentha.chat.prompt import Drafted, Prompt
+from mentha.chat.prompt import Prompt
+from mentha.chat.recall import recall
+from mentha.chat.recalled import Recalled
 from mentha.core.config import Settings
 from mentha.core.errors import ProviderTimeout
+from mentha.core.json import dumps
 from mentha.observe.events import TurnFinished
+from mentha.providers.embedders import Embedders
 from mentha.providers.service import Providers
 from mentha.providers.types import Completion, Route, Usage
 from mentha.sandbox.templates import Templates
@@ -35,6 +39,7 @@ class Parts:
     settings: Settings
     database: Database
     providers: Providers
+    embedders: Embedders
     templates: Templates
 
 
@@ -70,42 +75,44 @@ async def run(parts: Parts, request: TurnRequest, push: Callable[[bytes], None] 
     """
     began = time.perf_counter()
     context = await load(parts.database, request.tenant, request.session_id, request.chat)
-    prepared = await prepare(parts, context, request.chat)
+    recalled = await recall(parts.database, parts.embedders, request.tenant, context, request.chat)
+    prepared = await prepare(parts, context, recalled, request.chat)
     route = parts.providers.route(prepared.drafted.model, custom_key=request.custom_key)
     options = parts.providers.options(route, {**prepared.drafted.options, **prompt.offered(prepared.drafted)})
     warnings = [*prepared.drafted.warnings, *options.warnings]
-    chunks = answer.Chunks(request.head) if push else None
+    docs = dumps(recalled.references)
+    chunks = answer.Chunks(request.head, docs) if push else None
     asked = time.perf_counter()
     completion = await _ask(parts, route, prompt.body(route.model, prepared, options.body, stream=push is not None), began, chunks, push)
     model_s = time.perf_counter() - asked
-    body = await _save(parts, request, context, prepared, completion, answer.whole(request.head, completion, warnings))
+    body = await _save(parts, request, context, prepared, completion, answer.whole(request.head, completion, warnings, docs))
     if chunks and push:
         push(chunks.last(completion.finish_reason, completion.usage, warnings))
     observe.emit(_finished(request, route, completion, time.perf_counter() - began, model_s))
     return body
 
 
-async def prepare(parts: Parts, context: Context, request: ChatInput) -> Prompt:
+async def prepare(parts: Parts, context: Context, recalled: Recalled, request: ChatInput) -> Prompt:
     """Everything up to the call of the model: what is sent, with all templates rendered.
 
     Raises:
         BadRequest, FieldInvalid: the request can't be served as it is.
         TemplateFailed: a template is wrong, or ran out of its limits.
     """
-    drafted = prompt.draft(context, request, default_model=parts.settings.default_model, messages_max=parts.settings.messages_max)
+    drafted = prompt.draft(context, recalled, request, default_model=parts.settings.default_model, messages_max=parts.settings.messages_max)
     rendered = await parts.templates.render(drafted.templates, drafted.variables)
     return prompt.compose(context, drafted, rendered)
 
 
-async def render(parts: Parts, tenant: UUID, session_id: UUID, request: ChatInput) -> tuple[Prompt, Drafted]:
+async def render(parts: Parts, tenant: UUID, session_id: UUID, request: ChatInput) -> tuple[Prompt, Recalled]:
     """What `run` would send, without sending or storing anything.
 
     Raises:
         NotFound, BadRequest, FieldInvalid, TemplateFailed: as `run`.
     """
     context = await load(parts.database, tenant, session_id, request)
-    prepared = await prepare(parts, context, request)
-    return prepared, prepared.drafted
+    recalled = await recall(parts.database, parts.embedders, tenant, context, request)
+    return await prepare(parts, context, recalled, request), recalled
 
 
 async def _ask(

@@ -2,7 +2,7 @@
 
 import typer
 
-from mentha.cli import config, doctor, keys, migrate, serve, tenants
+from mentha.cli import config, doctor, keys, migrate, reindex, serve, tenants, worker
 
 app = typer.Typer(
     name="mentha",
@@ -12,7 +12,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("serve")(serve.serve)
+app.command("worker")(worker.worker)
 app.command("migrate")(migrate.migrate)
+app.command("reindex")(reindex.reindex)
 app.command("config")(config.config)
 app.command("doctor")(doctor.doctor)
 app.add_typer(keys.app, name="keys")

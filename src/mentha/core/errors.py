@@ -15,6 +15,7 @@ MenthaError
 │   ├── ProviderKeyInvalid   400  the provider does not accept the key
 │   ├── ProviderRateLimited  429  a retry helps
 │   ├── ProviderTimeout      504  no answer in time
+│   │   └── EmbedderTimeout  504  a retry may help
 │   └── ProviderUnavailable  502  a retry may help
 ├── Unavailable              503  the database is away, or the server is stopping; a retry helps
 └── NotServedYet             501  documented by the API, not in this version
@@ -164,6 +165,13 @@ class ProviderTimeout(ProviderError):
     reason = "llm_timeout"
     status = 504
     retry = False
+
+
+class EmbedderTimeout(ProviderTimeout):
+    """No vectors within the time limit. Sending again costs little; background work does it by itself."""
+
+    reason = "embedder_timeout"
+    retry = True
 
 
 class ProviderUnavailable(ProviderError):

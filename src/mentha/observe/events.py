@@ -189,6 +189,131 @@ class TemplateWorkerEnded(Event):
     why: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStarted(Event):
+    """This process takes background work of these kinds. Without `listening`, through a pooler, it looks for work every second."""
+
+    kinds: str
+    listening: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerLost(Event):
+    """Background work of this process stands still, mostly because the database is away; it goes on by itself."""
+
+    level: ClassVar[Level] = "error"
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerResumed(Event):
+    """Background work of this process goes on."""
+
+    away_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStopped(Event):
+    """This process takes no more background work. `given_back` jobs did not end within the grace period: another worker gets them."""
+
+    given_back: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFinished(Event):
+    """A job went well."""
+
+    level: ClassVar[Level] = "debug"
+    kind: str
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPostponed(Event):
+    """A job asked to be run again after `delay_s`."""
+
+    level: ClassVar[Level] = "debug"
+    kind: str
+    reason: str
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFailed(Event):
+    """A job failed. `reason` is the error's documented name or class, `detail` its message or, for a fault of ours, where it was raised."""
+
+    level: ClassVar[Level] = "warning"
+    kind: str
+    attempt: int
+    reason: str
+    detail: str
+    will_retry: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepFailed(Event):
+    """A piece of regular work failed; its next round comes at its time. `reason` and `detail` are as in a failed job."""
+
+    level: ClassVar[Level] = "warning"
+    name: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocsIndexed(Event):
+    """Documents got their vectors."""
+
+    level: ClassVar[Level] = "debug"
+    docs: int
+    embedder: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexingFailed(Event):
+    """An embedder failed for some documents; they are tried again after `retry_after_s`. `reason` is the error's documented name."""
+
+    level: ClassVar[Level] = "warning"
+    docs: int
+    embedder: str
+    reason: str
+    retry_after_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VectorIndexBuilt(Event):
+    """An index for search in very many vectors was built."""
+
+    embedder: str
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedderChanged(Event):
+    """Searches use another embedder from now on; `before` is empty where there was none."""
+
+    embedder: str
+    before: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedderDiffers(Event):
+    """The settings name another embedder than searches use: run `mentha reindex` to move to it."""
+
+    level: ClassVar[Level] = "warning"
+    wanted: str
+    active: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecallDegraded(Event):
+    """A query got no vector, so documents were searched by words alone. `reason` is the error's documented name."""
+
+    level: ClassVar[Level] = "warning"
+    embedder: str
+    reason: str
+
+
 Subscriber = Callable[[Event], None]
 
 _subscribers: list[Subscriber] = []

@@ -46,6 +46,9 @@ class Metrics:
         )
         self._workers = Gauge("mentha_template_workers", "Processes that render templates", registry=registry)
         self._lost = Counter("mentha_database_lost", "Times that the embedded database ended by itself", registry=registry)
+        self._jobs = Counter("mentha_jobs", "Deliveries of background jobs ended", ["kind", "outcome"], registry=registry)
+        self._job_s = Histogram("mentha_job_seconds", "Time of a background job", ["kind"], buckets=TURN_SECONDS, registry=registry)
+        self._stalls = Counter("mentha_worker_lost", "Times that background work stood still", registry=registry)
         self._children: dict[tuple[Any, ...], Any] = {}
         self._shown: dict[type[Event], Callable[[Any], None]] = {
             events.RequestFinished: self._request_finished,
@@ -57,6 +60,10 @@ class Metrics:
             events.TemplateWorkerStarted: lambda _: self._workers.inc(),
             events.TemplateWorkerEnded: lambda _: self._workers.dec(),
             events.DatabaseLost: lambda _: self._lost.inc(),
+            events.JobFinished: self._job_finished,
+            events.JobPostponed: lambda event: self._child(self._jobs, event.kind, "postponed").inc(),
+            events.JobFailed: lambda event: self._child(self._jobs, event.kind, "failed" if event.will_retry else "given_up").inc(),
+            events.WorkerLost: lambda _: self._stalls.inc(),
         }
 
     def subscribe(self, event: Event) -> None:
@@ -83,6 +90,10 @@ class Metrics:
     def _turn_failed(self, event: events.TurnFailed) -> None:
         self._child(self._turns, event.reason, event.streamed).inc()
         self._turn_s.observe(event.took_s)
+
+    def _job_finished(self, event: events.JobFinished) -> None:
+        self._child(self._jobs, event.kind, "done").inc()
+        self._child(self._job_s, event.kind).observe(event.took_s)
 
     def _child(self, metric: Any, *labels: object) -> Any:
         """The figure with these labels, looked up once: the library's own look-up takes a lock and makes strings each time."""

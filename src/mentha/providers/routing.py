@@ -97,12 +97,17 @@ def default_provider(settings: Settings) -> str | None:
         if chosen not in settings.providers:
             raise ConfigInvalid(
                 f"`default_provider` is `{chosen}`, and no provider of that name is configured",
-                fix=f"set {_variable(chosen)}" if chosen in KNOWN_PROVIDERS else "add it to `providers` in the settings file",
+                fix=how_to_configure(chosen),
             )
         return chosen
     if "openai" in settings.providers:
         return "openai"
     return next(iter(settings.providers)) if len(settings.providers) == 1 else None
+
+
+def how_to_configure(provider: str) -> str:
+    """What an operator can do so that there is a provider of this name."""
+    return f"set {_variable(provider)}" if provider in KNOWN_PROVIDERS else "add it to `providers` in the settings file"
 
 
 def validate(settings: Settings) -> None:

@@ -125,6 +125,11 @@ class Providers:
         """Whether each configured provider can be reached and accepts its key; asks them now. Never raises for a provider's fault."""
         return await self._catalogue.check()
 
+    @property
+    def transport(self) -> Transport:
+        """The connections, for the embedders of the same process."""
+        return self._transport
+
     async def close(self) -> None:
         """Close all connections; running calls fail."""
         await self._transport.close()

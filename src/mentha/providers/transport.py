@@ -56,6 +56,11 @@ class Transport:
         client = await self._client(route)
         return await client.sdk.post(client.chat_url, content=body, **client.call)
 
+    async def post_embeddings(self, route: Route, body: bytes) -> "httpx2.Response":
+        """Send `body` to `/embeddings`; otherwise as `post`."""
+        client = await self._client(route)
+        return await client.sdk.post(client.embeddings_url, content=body, **client.call)
+
     async def get(self, route: Route, path: str) -> "httpx2.Response":
         """Ask for `path` below the base URL; otherwise as `post`."""
         client = await self._client(route)
@@ -95,7 +100,7 @@ class Transport:
 class _Client:
     """The SDK's client for one address and key, with what every call of it needs, built once."""
 
-    __slots__ = ("call", "chat_url", "sdk")
+    __slots__ = ("call", "chat_url", "embeddings_url", "sdk")
 
     def __init__(self, http: "httpx2.AsyncClient", base_url: str, key: str) -> None:
         openai, httpx2 = lazy.load("openai"), lazy.load("httpx2")
@@ -110,6 +115,7 @@ class _Client:
         )
         # Whole, so that the SDK does not put it together, and take it apart, for each call.
         self.chat_url = f"{base_url.rstrip('/')}/chat/completions"
+        self.embeddings_url = f"{base_url.rstrip('/')}/embeddings"
         omitted = ["x-stainless-retry-count", "x-stainless-read-timeout", *([] if key else ["Authorization"])]
         headers = dict.fromkeys(omitted, openai.Omit())
         # Asking for the response class itself gives the raw response, and with `stream` its body is left unread.
@@ -199,7 +205,7 @@ def _make_http_transport(connections_max: int) -> "httpx2.AsyncHTTPTransport":
     return made
 
 
-@lru_cache(maxsize=CLIENTS_MAX)
+@lru_cache(maxsize=2 * CLIENTS_MAX)
 def _url(url: str) -> Any:
     return lazy.load("httpx2").URL(url)
 

@@ -1,7 +1,6 @@
 """The runtime: every part of a server that lives as long as it does, made in order and closed in the opposite one."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -12,20 +11,18 @@ from mentha.api.identity import Identity
 from mentha.chat.running import Turns
 from mentha.chat.turn import Parts
 from mentha.core.config import Settings
-from mentha.core.errors import MenthaError
 from mentha.observe import trace
 from mentha.observe.metrics import Metrics
+from mentha.providers.embedders import Embedders
 from mentha.providers.service import Providers
+from mentha.recall.index import Learned
 from mentha.sandbox.templates import Templates
 from mentha.server import database as databases
 from mentha.server import first_key
+from mentha.server.database import Place
 from mentha.server.first_key import FirstKey
-from mentha.store import embedded, maintenance
+from mentha.store import embedded
 from mentha.store.pool import Database
-
-PURGE_EVERY_S = 60.0
-# Times the rows of one round, more than the turns that a process can run meanwhile.
-PURGE_ROUNDS_MAX = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +30,12 @@ class Runtime:
     """What handlers and commands work with."""
 
     settings: Settings
+    place: Place
     database: Database
     identity: Identity
     providers: Providers
+    embedders: Embedders
+    learned: Learned
     templates: Templates
     turns: Turns
     metrics: Metrics
@@ -43,14 +43,18 @@ class Runtime:
 
 
 @asynccontextmanager
-async def open_runtime(settings: Settings) -> AsyncGenerator[Runtime]:
+async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGenerator[Runtime]:
     """Start all parts; close them, the embedded database last, when the block ends.
+
+    Args:
+        serves: whether requests will be served, for which there must be a key.
 
     Raises:
         ConfigInvalid: something is wrong that the operator can mend.
         Unavailable: an external database can't be reached.
     """
-    first_key.check(settings)
+    if serves:
+        first_key.check(settings)
     async with AsyncExitStack() as stack:
         metrics = Metrics()
         observe.subscribe(metrics.subscribe)
@@ -64,14 +68,16 @@ async def open_runtime(settings: Settings) -> AsyncGenerator[Runtime]:
         await databases.prepare_schema(place, settings)
         database = await databases.connect(place, settings)
         stack.push_async_callback(database.close)
-        made_key = await first_key.ensure(settings, database)
+        made_key = await first_key.ensure(settings, database) if serves else None
         providers = Providers(settings)
         stack.push_async_callback(providers.close)
+        embedders = Embedders(settings, providers)
+        stack.push_async_callback(embedders.close)
         templates = Templates(settings)
         stack.push_async_callback(templates.close)
-        _background(stack, _purge(database, settings))
-        turns = Turns(Parts(settings, database, providers, templates))
-        yield Runtime(settings, database, Identity(settings, database), providers, templates, turns, metrics, made_key)
+        turns = Turns(Parts(settings, database, providers, embedders, templates))
+        identity = Identity(settings, database)
+        yield Runtime(settings, place, database, identity, providers, embedders, Learned(), templates, turns, metrics, made_key)
 
 
 def _background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
@@ -82,15 +88,3 @@ def _background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
         await asyncio.wait([task])
 
     stack.push_async_callback(end)
-
-
-async def _purge(database: Database, settings: Settings) -> None:
-    """Drop kept answers that nobody will ask for any more."""
-    while True:
-        await asyncio.sleep(PURGE_EVERY_S)
-        with contextlib.suppress(MenthaError):  # the database is away; the next round does it
-            for _ in range(PURGE_ROUNDS_MAX):
-                async with database.transaction() as tx:
-                    purged = await maintenance.purge_turns(tx, older_than_s=settings.turn_replay_s)
-                if purged < maintenance.PURGE_ROWS_MAX:
-                    break

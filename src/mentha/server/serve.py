@@ -14,9 +14,10 @@ from mentha.core import lazy
 from mentha.core.config import Settings
 from mentha.core.errors import ConfigInvalid
 from mentha.observe.events import ServerStarted, ServerStopped, ServerStopping
-from mentha.server import app
+from mentha.server import app, signals
 from mentha.server.runtime import Runtime, open_runtime
 from mentha.server.web import HttpProtocol
+from mentha.server.worker import HANDLERS, Worker
 
 BACKLOG = 2_048
 HEADERS_WAIT_S = 30
@@ -43,12 +44,12 @@ async def serve(settings: Settings, *, ready: Callable[[Runtime, str], None]) ->
     """
     began = time.perf_counter()
     with _bind(settings) as listener:
-        _end_on_signal()
+        signals.end_task()
         address = _address(listener, settings)
-        async with open_runtime(settings) as runtime:
+        async with open_runtime(settings) as runtime, Worker(runtime, handlers=HANDLERS) as worker:
             server = _Server(_config(runtime))
-            stopping = _Stopping(runtime, server)
-            stopping.listen()
+            stopping = _Stopping(runtime, server, worker)
+            signals.call(stopping.on_signal)
             task = asyncio.create_task(server.serve(sockets=[listener]))
             # The web server has no signal for having started.
             while not server.started and not task.done():  # noqa: ASYNC110
@@ -57,45 +58,40 @@ async def serve(settings: Settings, *, ready: Callable[[Runtime, str], None]) ->
             observe.emit(ServerStarted(address=address, version=__version__, database=database, took_s=time.perf_counter() - began))
             lazy.keep()
             ready(runtime, address)
+            if settings.worker:
+                worker.start()
             await task
+            worker.stop()
+            await worker.ended()
             observe.emit(ServerStopped(cut_off=await stopping.finished()))
 
 
 class _Stopping:
     """What a signal sets off."""
 
-    def __init__(self, runtime: Runtime, server: _Server) -> None:
+    def __init__(self, runtime: Runtime, server: _Server, worker: Worker) -> None:
         self._runtime = runtime
         self._server = server
+        self._worker = worker
         self._drain: asyncio.Task[int] | None = None
-
-    def listen(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._on_signal, number)
 
     async def finished(self) -> int:
         """How many turns were cut off."""
         return await self._drain if self._drain else 0
 
-    def _on_signal(self, number: signal.Signals) -> None:
-        if self._drain is not None:
+    def on_signal(self, number: signal.Signals, again: bool) -> None:
+        """Let turns and jobs end, or at the second signal cut them off."""
+        if again:
             self._runtime.turns.cut_off()
+            self._worker.cut_off()
             # The turns that were cut off say so to their clients first.
             asyncio.get_running_loop().call_later(LAST_WORDS_S, setattr, self._server, "force_exit", True)
             return
         grace_s = self._runtime.settings.shutdown_grace_s
         observe.emit(ServerStopping(signal=number.name, running=self._runtime.turns.count, grace_s=grace_s))
         self._drain = asyncio.create_task(self._runtime.turns.drain(grace_s))
+        self._worker.stop()
         self._server.should_exit = True
-
-
-def _end_on_signal() -> None:
-    """Until requests are accepted, a signal ends the start; what was opened is closed again."""
-    task, loop = asyncio.current_task(), asyncio.get_running_loop()
-    if task is not None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, task.cancel)
 
 
 def _config(runtime: Runtime) -> uvicorn.Config:

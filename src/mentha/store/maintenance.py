@@ -7,9 +7,20 @@ PURGE_TURNS = """
 DELETE FROM turns WHERE (tenant_id, id) IN (
     SELECT tenant_id, id FROM turns WHERE created_at < now() - make_interval(secs => $1) ORDER BY created_at LIMIT $2)
 """
+PURGE_JOBS = """
+DELETE FROM jobs WHERE (tenant_id, id) IN (
+    SELECT tenant_id, id FROM jobs
+    WHERE created_at < now() - make_interval(secs => $1) AND state IN ('succeeded', 'aborted', 'failed') ORDER BY created_at LIMIT $2)
+"""
 
 
 async def purge_turns(tx: Tx, *, older_than_s: float) -> int:
     """Drop kept answers that no retry will ask for any more; at most 5,000 at a time. Returns how many."""
     done: str = await tx.execute(PURGE_TURNS, older_than_s, PURGE_ROWS_MAX)
+    return int(done.rpartition(" ")[2])
+
+
+async def purge_jobs(tx: Tx, *, older_than_s: float) -> int:
+    """Drop the states of jobs that have ended and were made that long ago; at most 5,000 at a time. Returns how many."""
+    done: str = await tx.execute(PURGE_JOBS, older_than_s, PURGE_ROWS_MAX)
     return int(done.rpartition(" ")[2])

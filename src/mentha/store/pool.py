@@ -4,6 +4,7 @@ A connection is held for as long as its `async with` block: never call a model o
 """
 
 import asyncio
+import struct
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -133,7 +134,30 @@ def server_settings(settings: Settings) -> dict[str, str]:
 async def _init(connection: Any) -> None:
     for kind in ("json", "jsonb"):
         await connection.set_type_codec(kind, encoder=_encode_json, decoder=loads, schema="pg_catalog", format="text")
+    # Where pgvector is installed is the operator's choice.
+    schema = await connection.fetchval("SELECT t.typnamespace::regnamespace::text FROM pg_type t WHERE t.oid = to_regtype('halfvec')")
+    if schema is not None:
+        await connection.set_type_codec("halfvec", encoder=_encode_vector, decoder=_decode_vector, schema=schema, format="binary")
 
 
 def _encode_json(value: Any) -> str:
     return dumps(value).decode()
+
+
+# A vector is bytes everywhere in `store`: half-precision floats, big-endian. PostgreSQL's own form has a head before them: their number in
+# two bytes, and two bytes of zeros. Source: pgvector, halfvec_send.
+VECTOR_HEAD_BYTES = 4
+FLOAT_BYTES = 2
+
+
+def _encode_vector(value: bytes) -> bytes:
+    return (len(value) // FLOAT_BYTES).to_bytes(2) + b"\0\0" + value
+
+
+def _decode_vector(value: bytes) -> bytes:
+    return bytes(value[VECTOR_HEAD_BYTES:])
+
+
+def floats(vector: bytes) -> list[float]:
+    """The numbers of a vector as the tables have it."""
+    return list(struct.unpack(f">{len(vector) // FLOAT_BYTES}e", vector))

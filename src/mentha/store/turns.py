@@ -23,6 +23,10 @@ ISO = """'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'"""
 CONTEXT = f"""
 SELECT now() AS started_at, x.situation, x.system_template, x.render_templates, x.token_budget, x.context_overflow, x.auto_run_tools,
     x.forward_tool_calls, x.recall_options, x.metadata, x.summary, x.last_seq, h.messages, h.count,
+    EXISTS (SELECT FROM session_agents p JOIN docs d ON d.tenant_id = p.tenant_id AND d.agent_id = p.agent_id
+            WHERE p.tenant_id = $1 AND p.session_id = $2)
+        OR EXISTS (SELECT FROM session_users p JOIN docs d ON d.tenant_id = p.tenant_id AND d.user_id = p.user_id
+                   WHERE p.tenant_id = $1 AND p.session_id = $2) AS has_docs,
     (SELECT json_agg(l.message ORDER BY l.seq) FROM entries l
      WHERE l.tenant_id = $1 AND l.session_id = $2 AND l.role IN ('assistant', 'tool') AND l.seq >= (
         SELECT max(m.seq) FROM entries m WHERE m.tenant_id = $1 AND m.session_id = $2 AND m.seq > x.last_seq - 300 AND m.has_calls)) AS tail,
@@ -65,6 +69,7 @@ class ContextRow:
         history_count: how many they are.
         last_seq: the number of the session's last entry, 0 where it never had one.
         tail: the last message with tool calls near the end of the history and what assistants and tools said after it.
+        has_docs: whether one of the agents or users has documents.
     """
 
     started_at: datetime
@@ -75,6 +80,7 @@ class ContextRow:
     history_count: int
     last_seq: int
     tail: list[JsonObject]
+    has_docs: bool
 
 
 async def load(tx: Tx, tenant: UUID, session_id: UUID, *, sources: Sequence[str]) -> ContextRow:
@@ -92,7 +98,21 @@ async def load(tx: Tx, tenant: UUID, session_id: UUID, *, sources: Sequence[str]
     session: dict[str, Any] = {**row, "id": str(session_id)}
     started_at, history, history_count, last_seq = (session.pop(name) for name in ("started_at", "messages", "count", "last_seq"))
     agents, users, tail = (session.pop(name) or [] for name in ("agents", "users", "tail"))
-    return ContextRow(started_at, session, agents, users, history, history_count, last_seq, tail)
+    has_docs = session.pop("has_docs")
+    return ContextRow(started_at, session, agents, users, history, history_count, last_seq, tail, has_docs)
+
+
+RECENT = """
+SELECT e.message FROM entries e
+WHERE e.tenant_id = $1 AND e.session_id = $2 AND e.seq <= $3 AND e.role IN ('user', 'assistant') AND e.source IN ('api_request', 'api_response')
+ORDER BY e.seq DESC LIMIT $4
+"""
+
+
+async def recent(tx: Tx, tenant: UUID, session_id: UUID, *, up_to_seq: int, limit: int) -> list[JsonObject]:
+    """What users and assistants said last, up to an entry; the oldest first."""
+    rows = await tx.fetch(RECENT, tenant, session_id, up_to_seq, limit)
+    return [row["message"] for row in reversed(rows)]
 
 
 @dataclass(frozen=True, slots=True)

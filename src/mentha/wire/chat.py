@@ -11,6 +11,7 @@ from pydantic import Discriminator, Field, StrictBool, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from mentha.wire.common import SafeUnicode, Wire, ours
+from mentha.wire.docs import DocReference
 from mentha.wire.entries import Role
 from mentha.wire.tools import TOOLS_MAX, CreateToolRequest
 
@@ -253,7 +254,7 @@ class ChatResponse(Wire):
     created_at: datetime
     usage: CompletionUsage | None = None
     jobs: list[UUID] = []
-    docs: list[dict[str, Any]] = []
+    docs: list[DocReference] = []
     choices: list[Choice]
     warnings: list[str] = Field(default=[], description="What was asked for and could not be done", json_schema_extra=ours())
 
@@ -262,7 +263,7 @@ class RenderResponse(Wire):
     """What a turn would send to the model."""
 
     messages: list[dict[str, Any]]
-    docs: list[dict[str, Any]] = []
+    docs: list[DocReference] = []
     tools: list[CreateToolRequest] | None = None
     tool_choice: Literal["auto", "none", "required"] | NamedToolChoice | None = None
     model: str | None = Field(None, description="The model that would be asked", json_schema_extra=ours())

@@ -8,7 +8,9 @@ Source: section 2.1 of the behaviour spec; jsonpath as PostgreSQL has it (lax mo
 
 import math
 from collections.abc import Iterable
+from typing import Annotated, Any
 
+from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
 from mentha.core.json import JsonInvalid, JsonObject, JsonValue, dumps, loads_hostile
@@ -58,6 +60,20 @@ def to_jsonpath(wanted: JsonObject) -> str | None:
         limit = {"limit": METADATA_FILTER_LEAVES_MAX}
         raise PydanticCustomError("filter_too_large", "A metadata filter has at most {limit} conditions", limit)
     return " && ".join(f"({condition})" for condition in conditions) or None
+
+
+# As a field of a body.
+MetadataFilter = Annotated[dict[str, Any], AfterValidator(lambda wanted: checked(wanted))]  # noqa: PLW0108 - `checked` stands below
+
+
+def checked(wanted: JsonObject) -> JsonObject:
+    """A filter of a body as it is.
+
+    Raises:
+        PydanticCustomError: as `to_jsonpath`.
+    """
+    to_jsonpath(wanted)
+    return wanted
 
 
 def _whole(text: str) -> JsonObject:

@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from mentha.core.json import JsonObject
 from mentha.wire.common import Wire
+from mentha.wire.filters import MetadataFilter
 
 # Source: the grammar of language tags (BCP 47), as far as a check of form goes.
 _LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,8}")
@@ -29,7 +30,7 @@ LanguageTag = Annotated[str, AfterValidator(_check_language)]
 class _Search(Wire):
     limit: int = Field(10, ge=1, le=50)
     lang: LanguageTag = "en-US"
-    metadata_filter: dict[str, Any] = {}
+    metadata_filter: MetadataFilter = {}
     num_search_messages: int = Field(4, ge=1, le=50)
     max_query_length: int = Field(1000, ge=100, le=10000)
     include_embeddings: StrictBool = True

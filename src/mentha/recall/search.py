@@ -1,0 +1,292 @@
+"""A search, from a query to the chunks that answer it: one function that names the stages.
+
+    survey → embed → gather → rank → read
+
+No database connection is held while the query is embedded. Recall in chat and the search endpoints differ only in the `Query` they make.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from uuid import UUID
+
+from mentha.core import lazy
+from mentha.core.errors import ConfigInvalid, FieldInvalid, ProviderError, Unavailable
+from mentha.core.json import JsonObject
+from mentha.observe.events import RecallDegraded, emit
+from mentha.providers.calibration import Calibration
+from mentha.providers.embedders import Embedders
+from mentha.recall import language, query, rank
+from mentha.recall.query import Wording
+from mentha.recall.rank import Ranked
+from mentha.recall.words import query_words
+from mentha.store import chunks
+from mentha.store.chunks import ChunkRow, Scope, Survey, VectorHit, WordHit
+from mentha.store.embedders import EmbedderRow
+from mentha.store.pool import Database, Tx, floats
+
+Mode = Literal["text", "vector", "hybrid"]
+Key = tuple[UUID, int]
+
+# Owners up to this size are searched exactly; above, words and vectors have their shortcuts.
+SMALL_CHUNKS_MAX = 10_000
+# In a large owner, a word that this many chunks have does not find anything by itself.
+COMMON_CHUNKS = 500
+# Beyond the limit that was asked for, so that a choice without repetition has something to choose from (spec, section 4.7).
+POOL_FACTOR, POOL_EXTRA = 2, 10
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is looked for.
+
+    Attributes:
+        text: for words; also what is embedded where there are neither `vector_texts` nor a `vector`.
+        vector_texts: what is embedded; of several texts, the middle between their vectors is looked for.
+        vector: a vector of the caller's own.
+        language: of the text, as the text search names it; None for unknown.
+        confidence: the least confidence of a hit by vector.
+        trigram_threshold: the least similarity of words that are taken for misspelled ones; None judges by letters.
+    """
+
+    mode: Mode
+    text: str = ""
+    vector_texts: tuple[str, ...] = ()
+    vector: Sequence[float] | None = None
+    limit: int = 10
+    language: str | None = None
+    confidence: float = 0.5
+    alpha: float = 0.5
+    mmr_strength: float = 0.5
+    k_multiplier: int = 5
+    trigram_threshold: float | None = None
+
+    @property
+    def pool(self) -> int:
+        """How many hits the last choice has to choose from."""
+        if self.mode == "text" or self.mmr_strength == 0:
+            return self.limit
+        return min(POOL_FACTOR * self.limit, self.limit + POOL_EXTRA)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A chunk that was found; what `distance` and `score` mean depends on the mode (`wire/docs.py`)."""
+
+    chunk: ChunkRow
+    distance: float
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a search found, best first, and what it could not do."""
+
+    found: list[Found]
+    warnings: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sought:
+    """A query's vector: by whom, as the tables have it, and what its cosines mean."""
+
+    embedder: EmbedderRow
+    vector: bytes
+    calibration: Calibration
+
+
+@dataclass(slots=True)
+class _Hits:
+    words: list[WordHit] = field(default_factory=list[WordHit])
+    vectors: list[VectorHit] = field(default_factory=list[VectorHit])
+    cosines: dict[Key, float] = field(default_factory=dict[Key, float])
+
+
+async def search(database: Database, embedders: Embedders, tenant: UUID, scope: Scope, wanted: Query) -> Result:
+    """Find the chunks that answer a query, among the docs of the owners in `scope`.
+
+    A vector that can't be made (its endpoint fails) does not fail the search: it goes by words alone then, and says so.
+
+    Raises:
+        FieldInvalid: the caller's own vector does not fit the embedder.
+        Unavailable: the database is away.
+    """
+    words = query_words(wanted.text, words_max=query.WORDS_MAX) if wanted.mode != "vector" or wanted.vector is None else []
+    async with database.connection() as connection:
+        survey = await chunks.survey(connection, tenant, scope, words, count_max=SMALL_CHUNKS_MAX + 1)
+    if not survey.chunks:
+        return Result([], [])
+    sought, warnings = await _embed(embedders, survey, wanted)
+    by_index = sought is not None and _index_is_worth_it(scope, survey)
+    lend = database.transaction if by_index else database.connection
+    async with lend() as connection:
+        hits = await _gather(connection, tenant, scope, survey, wanted, words, sought, by_index=by_index)
+        ranked = _rank(hits, wanted, sought)[: wanted.pool]
+        rows = await chunks.read(connection, tenant, [hit.key for hit in ranked], sought.embedder.id if sought else _active(survey))
+    return Result(_chosen(ranked, rows, hits, wanted, sought), warnings)
+
+
+def reference(hit: Found, *, include_embeddings: bool) -> JsonObject:
+    """A hit as the API answers it: `DocReference`."""
+    chunk = hit.chunk
+    snippet: JsonObject = {"index": chunk.index, "content": chunk.text}
+    if include_embeddings:
+        snippet["embedding"] = floats(chunk.vector) if chunk.vector else None
+    owner = {"id": str(chunk.agent_id), "role": "agent"} if chunk.agent_id else {"id": str(chunk.user_id), "role": "user"}
+    return {
+        "owner": owner,
+        "id": str(chunk.doc_id),
+        "title": chunk.title,
+        "metadata": chunk.metadata,
+        "snippet": snippet,
+        "distance": hit.distance,
+        "score": hit.score,
+    }
+
+
+async def _embed(embedders: Embedders, survey: Survey, wanted: Query) -> tuple[_Sought | None, list[str]]:
+    """The query's vector, or None and why."""
+    if wanted.mode == "text" or (wanted.mode == "hybrid" and wanted.alpha == 0):
+        return None, []
+    row = survey.embedder
+    if row is None:
+        return None, ["the documents have no vectors yet: they were searched by words alone"]
+    calibration = Calibration(row.related_at, row.unrelated_at)
+    np = lazy.load("numpy")
+    if wanted.vector is not None:
+        given = np.asarray(wanted.vector, dtype="f8")
+        length = float(np.linalg.norm(given))
+        if len(given) != row.dimensions or length == 0:
+            fault = f"has {len(given)} numbers" if length else "is all zeros"
+            raise FieldInvalid(
+                f"the vector {fault}; those of the embedder `{row.name}` have {row.dimensions}",
+                loc=("body", "vector"),
+                kind="vector_dimensions",
+                fix="make the vector with POST /embed",
+            )
+        return _Sought(row, (given / length).astype(">f2").tobytes(), calibration), []
+    try:
+        made = await embedders.get(row.name).queries(wanted.vector_texts or [wanted.text])
+    except (ProviderError, ConfigInvalid, Unavailable) as error:
+        emit(RecallDegraded(embedder=row.name, reason=error.reason))
+        return None, [f"the embedder `{row.name}` failed ({error.reason}): the documents were searched by words alone"]
+    middle = made.sum(axis=0)
+    return _Sought(row, (middle / max(float(np.linalg.norm(middle)), 1e-9)).astype(">f2").tobytes(), calibration), []
+
+
+async def _gather(
+    tx: Tx,
+    tenant: UUID,
+    scope: Scope,
+    survey: Survey,
+    wanted: Query,
+    words: Sequence[str],
+    sought: _Sought | None,
+    *,
+    by_index: bool,
+) -> _Hits:
+    """Hits by words and by vectors, as the mode wants them; by words alone where there is no vector."""
+    hits = _Hits()
+    many = wanted.pool * max(wanted.k_multiplier, 1) if wanted.mode == "hybrid" else wanted.pool
+    by_words = sought is None or (wanted.mode == "hybrid" and wanted.alpha < 1)
+    if by_words and words:
+        hits.words = await _by_words(tx, tenant, scope, survey, wanted, words, limit=many)
+    if sought is not None:
+        hits.vectors = await _by_vector(tx, tenant, scope, sought, limit=many, by_index=by_index)
+        hits.cosines = {(hit.doc_id, hit.index): hit.cosine for hit in hits.vectors}
+        unseen = [key for hit in hits.words if (key := (hit.doc_id, hit.index)) not in hits.cosines]
+        if unseen:
+            found = await chunks.cosines(tx, tenant, unseen, sought.embedder, sought.vector)
+            hits.cosines |= {(hit.doc_id, hit.index): hit.cosine for hit in found}
+    return hits
+
+
+async def _by_words(
+    tx: Tx, tenant: UUID, scope: Scope, survey: Survey, wanted: Query, words: Sequence[str], *, limit: int
+) -> list[WordHit]:
+    is_large = survey.chunks > SMALL_CHUNKS_MAX
+    own = language.configuration(wanted.language) if wanted.language else None
+
+    def compose(likes: Mapping[int, Sequence[str]] | None = None) -> Wording:
+        owners = () if is_large else scope.owners
+        return query.compose(words, survey.lexemes, owners=owners, own_configuration=own, likes=likes)
+
+    async def look(wording: Wording) -> chunks.WordHits:
+        options: dict[str, Any] = {"anchor": wording.anchor, "together": wording.together, "pairs": wording.pairs}
+        total = max(survey.chunks, survey.vectors) if is_large else survey.chunks
+        common = COMMON_CHUNKS if is_large else SMALL_CHUNKS_MAX + 1
+        return await chunks.by_words(tx, tenant, scope, wording.terms, **options, chunks=total, common_at_chunks=common, limit=limit)
+
+    wording = compose()
+    if not wording.terms:
+        return []
+    hits = await look(wording)
+    unknown = [wording.places[at] for at in hits.missing if query.may_be_misspelled(words[wording.places[at]])]
+    if unknown and (likes := await _likes(tx, tenant, survey, wanted, words, unknown)):
+        hits = await look(compose(likes))
+    return hits.hits
+
+
+async def _likes(tx: Tx, tenant: UUID, survey: Survey, wanted: Query, words: Sequence[str], unknown: Sequence[int]) -> dict[int, list[str]]:
+    """Lexemes of words that may be meant where the query has one that no chunk has; by its place."""
+    asked = [words[place] for place in unknown]
+    similar = await chunks.similar_words(tx, tenant, asked, limit=query.SIMILAR_MAX)
+    meant = query.resembling(asked, similar, wanted.trigram_threshold)
+    flat = [(at, word) for at, likely in meant.items() for word in likely]
+    if not flat:
+        return {}
+    configurations = sorted({name for by_name in survey.lexemes for name in by_name})
+    found = await chunks.lexemes(tx, tenant, [word for _, word in flat], configurations)
+    likes: dict[int, list[str]] = {}
+    for number, (at, _) in enumerate(flat):
+        likes.setdefault(unknown[at], []).extend(found.get(number, ()))
+    return likes
+
+
+async def _by_vector(tx: Tx, tenant: UUID, scope: Scope, sought: _Sought, *, limit: int, by_index: bool) -> list[VectorHit]:
+    if by_index:
+        hits = await chunks.by_index(tx, tenant, scope, sought.embedder, sought.vector, limit=limit)
+        if len(hits) == limit:
+            return hits
+    return await chunks.by_vector(tx, tenant, scope, sought.embedder, sought.vector, limit=limit)
+
+
+def _rank(hits: _Hits, wanted: Query, sought: _Sought | None) -> list[Ranked[Key]]:
+    by_words = {(hit.doc_id, hit.index): hit.score for hit in hits.words}
+    if sought is None:
+        # As the database ordered them: what only resembles the query's words comes after what has them, whatever the scores.
+        return [Ranked(key, score) for key, score in by_words.items()]
+    least = sought.calibration.cosine(wanted.confidence)
+    near = {(hit.doc_id, hit.index): hit.cosine for hit in hits.vectors if hit.cosine >= least}
+    if wanted.mode == "vector":
+        return [Ranked(key, cosine) for key, cosine in near.items()]
+    if wanted.alpha < 1:
+        near |= {key: hits.cosines[key] for key in by_words if key in hits.cosines}
+    return rank.fuse(by_words, near, alpha=wanted.alpha)
+
+
+def _chosen(ranked: Sequence[Ranked[Key]], rows: Sequence[ChunkRow], hits: _Hits, wanted: Query, sought: _Sought | None) -> list[Found]:
+    """The hits to give, best first; those whose docs are gone meanwhile left out."""
+    by_key = {(row.doc_id, row.index): row for row in rows}
+    there = [hit for hit in ranked if hit.key in by_key]
+    strength = 0.0 if sought is None else wanted.mmr_strength
+    kept = rank.diverse([hit.score for hit in there], [by_key[hit.key].vector for hit in there], limit=wanted.limit, strength=strength)
+    found: list[Found] = []
+    for hit in (there[place] for place in kept):
+        if sought is not None and wanted.mode == "vector":
+            cosine = hits.cosines[hit.key]
+            found.append(Found(by_key[hit.key], 1 - cosine, float(sought.calibration.confidence(cosine))))
+        else:
+            found.append(Found(by_key[hit.key], 1 - hit.score, hit.score))
+    return found
+
+
+def _index_is_worth_it(scope: Scope, survey: Survey) -> bool:
+    if not survey.has_index or survey.chunks <= SMALL_CHUNKS_MAX:
+        return False
+    # The index reads until it has enough rows that pass the filter: a narrow filter would make it give up before.
+    return scope.metadata_filter is None or survey.docs > SMALL_CHUNKS_MAX
+
+
+def _active(survey: Survey) -> int | None:
+    return survey.embedder.id if survey.embedder else None
