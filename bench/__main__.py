@@ -15,7 +15,7 @@ from statistics import median
 import orjson
 import uvloop
 
-from bench import client, floor, parts, streams
+from bench import client, floor, parts, recall, streams
 from bench.installed import installed
 from bench.processes import KEY, Server, serving
 from bench.stage import MODEL, Stage, create_request, provider_body, session_body, turn_request
@@ -32,6 +32,10 @@ LOADS: dict[str, Part] = {
     "long": parts.long,
     "block": parts.block,
     "stream": streams.stream,
+    "docs": recall.docs,
+    "recall": recall.turns,
+    "quality": recall.quality,
+    "large": recall.large,
 }
 PARTS = ("installed", "start", "memory", "floor", *LOADS)
 WARM_STARTS = 3

@@ -17,7 +17,10 @@ ALL = [migration.version for migration in migrations()]
 EMPTY = """
 DO $$ DECLARE t name; BEGIN
     FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP EXECUTE format('DROP TABLE %I CASCADE', t); END LOOP;
-    DROP FUNCTION make_default_project;
+    FOR t IN
+        SELECT proname FROM pg_proc p WHERE pronamespace = 'public'::regnamespace
+        AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = p.oid AND deptype = 'e')
+    LOOP EXECUTE format('DROP FUNCTION %I', t); END LOOP;
     DROP SCHEMA queue CASCADE;
 END $$
 """

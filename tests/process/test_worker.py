@@ -15,7 +15,7 @@ import pytest
 from mentha.store import embedded, queue
 from tests.support.server import ServerProcess, clean_environ, running
 from tests.support.talk import talking, until
-from tests.support.worker import KIND, TABLES, Workers, WorkerProcess, marked, open_gate, workers
+from tests.support.worker import KIND, TABLES, WorkerProcess, Workers, marked, open_gate, workers
 
 LEASE_S = 2.0
 STOP_LIMIT_S = 30

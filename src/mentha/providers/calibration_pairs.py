@@ -15,18 +15,19 @@ FILE = Path(__file__).with_name("calibration_pairs.json")
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A question with the passage that answers it, and another one that does not."""
+    """A question with the passage that answers it, and the place in the list of the pair whose passage does not."""
 
     language: str
     question: str
     passage: str
-    other: str
+    other: int
 
 
 def calibration_pairs() -> list[Pair]:
     """All of them; reads a small file each time."""
     pairs: list[Pair] = []
     for language, rows in loads(FILE.read_bytes()).items():
+        first = len(pairs)
         for index, (question, passage) in enumerate(rows):
-            pairs.append(Pair(language, question, passage, rows[(index + 1) % len(rows)][1]))
+            pairs.append(Pair(language, question, passage, first + (index + 1) % len(rows)))
     return pairs

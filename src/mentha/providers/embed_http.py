@@ -226,14 +226,12 @@ def _in_order(items: list[JsonValue], count: int) -> list[JsonValue]:
     """The embeddings by `index`; where a server leaves that out, as they stand."""
     if len(items) != count:
         raise BadAnswer(f"{len(items)} vectors came for {count} texts")
-    placed: dict[Any, JsonValue] = {}
-    for position, item in enumerate(items):
-        if not isinstance(item, dict):
-            raise BadAnswer("an entry of `data` is no object")
-        placed[item.get("index", position)] = item.get("embedding")
-    if placed.keys() != set(range(count)):
+    if not all(isinstance(item, dict) for item in items):
+        raise BadAnswer("an entry of `data` is no object")
+    places = [item.get("index", position) for position, item in enumerate(items)]
+    if not all(isinstance(place, int) for place in places) or sorted(places) != list(range(count)):
         raise BadAnswer("the vectors are not numbered as the texts are")
-    return [placed[index] for index in range(count)]
+    return [items[position].get("embedding") for position in sorted(range(count), key=places.__getitem__)]
 
 
 def _row(numpy: Any, value: JsonValue) -> Any:

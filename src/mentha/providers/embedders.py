@@ -113,7 +113,7 @@ class Embedders:
         return SHIPPED.get(name)
 
     async def calibrate(self, embedder: Embedder) -> Calibration:
-        """Measure the scale of an embedder: two requests' worth of short texts, some seconds at most.
+        """Measure the scale of an embedder: a few requests of short texts, seconds at most.
 
         Raises:
             ProviderError: as for `Embedder.documents`.
@@ -122,7 +122,7 @@ class Embedders:
         return fit(related, unrelated)
 
     async def close(self) -> None:
-        """End the threads of all embedders; calls made later raise Unavailable."""
+        """End the threads of all embedders; later calls of the local ones raise Unavailable."""
         for embedder in self._made.values():
             await embedder.close()
 
@@ -197,6 +197,5 @@ async def cosines(embedder: Embedder) -> tuple[list[float], list[float]]:
     pairs = calibration_pairs()
     questions = await embedder.queries([pair.question for pair in pairs])
     passages = await embedder.documents([pair.passage for pair in pairs])
-    others = await embedder.documents([pair.other for pair in pairs])
-    related, unrelated = (questions * passages).sum(axis=1), (questions * others).sum(axis=1)
-    return related.tolist(), unrelated.tolist()
+    others = passages[[pair.other for pair in pairs]]
+    return (questions * passages).sum(axis=1).tolist(), (questions * others).sum(axis=1).tolist()

@@ -1,13 +1,14 @@
 """The words by which documents are found: one spelling for documents and queries, whatever they are written in. Pure.
 
-PostgreSQL's text search sees only what `searchable` gives: lower-case words of letters and digits with single spaces between them. Its parser
-has nothing left to interpret (no hosts, no e-mail addresses, no hyphenated words), so a word means the same in a document and in a query.
+PostgreSQL's text search sees only what `searchable` gives: lower-case words of letters and digits, with single spaces between them. That
+leaves its parser nothing to interpret (no hosts, no addresses, no hyphens), but that it may cut a code like `1e5x` in two, in documents and queries
+alike.
 
 Scripts that put no spaces between words (Chinese, Japanese, Thai, …) become overlapping pairs of characters: 北京大学 gives 北京 京大 大学 学.
-A pair is found without a dictionary; the last character stands alone, so that every character begins some word and a query of a single
-character can be a prefix.
+Pairs need no dictionary. The last character stands alone too, so that each character begins a word, and a query of one character can be a
+prefix.
 
-Source: compatibility forms and case folding as in Unicode (UAX 15, TR 21); pairs as search engines form them for these scripts.
+Source: compatibility forms and case folding are Unicode's (UAX 15, its section 3.13); pairs are what search engines use for these scripts.
 """
 
 import re
@@ -40,8 +41,8 @@ _DROPPED_MARK = re.compile(
 )
 # Letters of their own that merely look as if they wore a mark, whole and taken apart.
 _CYRILLIC_WHOLE = frozenset("йїўѓќ")
-_CYRILLIC_APART = re.compile("[ИиУу]\u0306|[Іі]\u0308|[ГгКк]\u0301")
-_SPELLED = {"æ": "ae", "œ": "oe", "ð": "d", "þ": "th", "ı": "i", "ŋ": "n", "ĸ": "k", "\u0640": ""}
+_CYRILLIC_APART = re.compile("[ИиУу]\u0306|[Іі]\u0308|[ГгКк]\u0301")  # noqa: RUF001 - Cyrillic
+_SPELLED = {"æ": "ae", "œ": "oe", "ð": "d", "þ": "th", "ı": "i", "ŋ": "n", "ĸ": "k", "\u0640": ""}  # noqa: RUF001 - as it is
 # "Mentha™" is found by "mentha", although Unicode reads the sign as two letters.
 _SIGNS = frozenset("™℠")
 # Apostrophes and the like that Unicode counts as letters.
@@ -55,9 +56,11 @@ _INVISIBLE = re.compile(f"(?<=[\u0600-\u06ff]){_NON_JOINER}|(?<=[{_SPACELESS}]){
 def searchable(text: str) -> str:
     """`text` as the text search shall see it: words with single spaces between them, in the order of the text.
 
-    Lower case, in Unicode's compatibility form, decimal digits as 0-9. Accents of Latin, Greek and Cyrillic letters are gone (but й stays й),
-    marks of other scripts stay, everything else separates. Words are cut to 64 characters. Takes time in proportion to the text, whatever is
-    in it, lone surrogates and NULs included; a text without spaceless scripts comes out the same when it is put in again.
+    Lower case, in Unicode's compatibility form, decimal digits as 0-9. Accents of Latin, Greek and Cyrillic letters are gone (but й stays
+    й), marks of other scripts stay, everything else separates. Words are cut to 64 characters.
+
+    Takes time in proportion to the text, whatever is in it, lone surrogates and NULs included. What came out, put in again, comes out the
+    same, but for pairs.
     """
     return " ".join(_words(text, with_last=True))
 
@@ -65,8 +68,8 @@ def searchable(text: str) -> str:
 def query_words(text: str, *, words_max: int) -> list[str]:
     """The words of a query, spelled as `searchable` spells them, each once, in order; at most the first `words_max`.
 
-    Of a spaceless run only the pairs: its last character alone would find nothing that they don't. A run of one character is that character,
-    to be searched as a prefix.
+    Of a spaceless run only the pairs: its last character alone would find nothing that they don't. A run of one character is that
+    character, to be searched as a prefix.
     """
     return list(dict.fromkeys(_words(text, with_last=False)))[:words_max]
 

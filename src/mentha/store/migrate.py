@@ -18,6 +18,8 @@ from mentha.store.failures import FAILURES, translated
 LOCK_KEY = 0x6D656E746861  # "mentha"
 LOCK_WAIT_S = 120
 POSTGRES_VERSION_MIN = 150_000
+# The first that goes on reading an index until enough rows pass a filter.
+VECTOR_VERSION_MIN = (0, 8)
 _FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 
 TABLE = """
@@ -28,7 +30,7 @@ APPLIED = "SELECT version, name, checksum FROM schema_migrations ORDER BY versio
 RECORD = "INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3)"
 HAS_TABLE = "SELECT to_regclass('schema_migrations') IS NOT NULL"
 EXTENSIONS = """
-SELECT name, installed_version IS NOT NULL AS installed, x.trusted
+SELECT name, installed_version IS NOT NULL AS installed, x.trusted, COALESCE(installed_version, default_version) AS version
 FROM pg_available_extensions a LEFT JOIN LATERAL (
     SELECT bool_or(v.trusted) AS trusted FROM pg_available_extension_versions v WHERE v.name = a.name) x ON true
 WHERE name IN ('vector', 'pg_trgm')
@@ -133,6 +135,9 @@ async def _check_server(connection: Any) -> None:
             raise ConfigInvalid(f"PostgreSQL lacks the extension `{name}`: install {package} on its server")
         if not known[name]["installed"] and not known[name]["trusted"] and not superuser:
             raise ConfigInvalid(f"the extension `{name}` is not in this database yet: have an administrator run CREATE EXTENSION {name}")
+    vector = known["vector"]["version"]
+    if tuple(int(part) for part in vector.split(".")[:2]) < VECTOR_VERSION_MIN:
+        raise ConfigInvalid(f"pgvector 0.8 or newer is needed; the database has {vector}: upgrade it, then ALTER EXTENSION vector UPDATE")
 
 
 def _pending(known: list[Migration], applied: list[Any]) -> list[Migration]:

@@ -1,0 +1,3 @@
+"""Stand-in."""
+Question = object
+def load(): return [], []
