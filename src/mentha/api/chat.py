@@ -81,7 +81,8 @@ async def render(session_id: UUID, body: ChatInput, tenant: TenantId, runtime: R
     prompt, drafted = await turn.render(runtime.turns.parts, tenant, session_id, body)
     rest = {
         "docs": [],
-        "tools": drafted.tools or None,
+        # As templates see them: without secrets.
+        "tools": drafted.variables["tools"] or None,
         "tool_choice": drafted.tool_choice,
         "model": drafted.model,
         "warnings": drafted.warnings,
