@@ -1,6 +1,7 @@
 """Tools of type `integration`: which providers there are, what each is set up with, and what its methods take.
 
 One table, `PROVIDERS`, for everything that has to know them: the check of a tool, what is offered to a model, and the code that runs them.
+That is why this file is long: a provider is to be seen in one place, beside those that it resembles.
 
 Source: the contract's `Tools.…Setup` and `Tools.…Arguments`, and section 5.5 of the tasks' spec; MCP's `stdio` is ours (ruling 16).
 """
