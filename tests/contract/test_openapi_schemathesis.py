@@ -122,7 +122,7 @@ def mended(path: str, body: dict[str, Any], ids: dict[str, str]) -> dict[str, An
     if path.endswith(("/chat", "/render")):
         left = {name: value for name, value in body.items() if name not in ("agent", "tools", "tool_choice")}
         return {**left, "model": ECHO, "messages": [{"role": "user", "content": repr(body.get("messages"))}]}
-    if path.endswith("/tools"):
+    if path.endswith(("/tools", "/tools/{tool_id}")):
         return {**body, "type": "function", "function": body.get("function") or {}}
     left = {name: value for name, value in body.items() if name not in ("project", "agent", "agents", "user", "users", "tools")}
     return {**left, "agent": ids["agent_id"]} if "/sessions" in path else left

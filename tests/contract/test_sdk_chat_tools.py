@@ -1,9 +1,9 @@
-"""Functions that the client runs: offered, called, answered, continued. Sections 3.6 and 4.9 of the behaviour spec."""
+"""Tools in chat: offered, called, answered, continued. Sections 3.6 and 4.9 of the behaviour spec."""
 
 from typing import Any
 
 import pytest
-from julep import APIStatusError, AsyncJulep, UnprocessableEntityError
+from julep import AsyncJulep, UnprocessableEntityError
 
 from tests.support.model_server import ModelServerHandle, text, tool_calls
 from tests.support.sdk import ask, asked, said, session_of
@@ -161,18 +161,26 @@ async def test_tool_traffic_of_the_server_is_replayed_unless_recall_tools_is_fal
     assert [message["content"] for message in asked(models)[2]["messages"][1:]] == ["ok: one", "two", "ok: two", "three"]
 
 
-async def test_tool_of_a_type_that_is_not_served_is_not_offered_with_a_warning(sdk: AsyncJulep, models: ModelServerHandle) -> None:
-    wanted: Any = {"name": "wiki", "type": "integration", "integration": {"provider": "wikipedia"}}
-    answer = await ask(sdk, await session_of(sdk), tools=[wanted])
-    assert "tools" not in asked(models)[0]
-    assert "wiki" in answer.warnings[0]
-
-
-async def test_tool_of_a_type_that_is_not_served_cannot_be_created_and_says_so(sdk: AsyncJulep) -> None:
-    agent = await sdk.agents.create(name="Mia")
-    with pytest.raises(APIStatusError) as caught:
-        await sdk.agents.tools.create(agent.id, name="wiki", type="integration", integration={"provider": "wikipedia"})
-    assert (caught.value.status_code, caught.value.response.headers["x-should-retry"]) == (501, "false")
+@pytest.mark.parametrize(
+    ("kind", "spec"),
+    [
+        ("integration", {"provider": "wikipedia"}),
+        ("system", {"resource": "agent", "operation": "list"}),
+        ("api_call", {"method": "GET", "url": "https://example.com/"}),
+        ("bash_20241022", {}),
+    ],
+)
+async def test_call_of_a_tool_of_any_type_is_returned_and_can_be_answered(
+    sdk: AsyncJulep, models: ModelServerHandle, kind: str, spec: Any
+) -> None:
+    wanted: Any = {"name": "helper", "type": kind, kind: spec}
+    session = await session_of(sdk)
+    models.script("gpt-x", tool_calls([("helper", {"a": 1})]), text("done"))
+    choice = (await ask(sdk, session, tools=[wanted], tool_choice={"function": {"name": "helper"}})).choices[0]
+    assert asked(models)[0]["tool_choice"] == {"type": "function", "function": {"name": "helper"}}
+    assert (choice.finish_reason, choice.message.tool_calls[0].function.name) == ("tool_calls", "helper")
+    answer = await sdk.sessions.chat(session, messages=[{"role": "tool", "tool_call_id": "call_0", "content": "1"}])
+    assert answer.choices[0].message.content == "done"  # type: ignore[union-attr]  # the answer is not streamed
 
 
 async def test_tools_as_created_are_what_render_shows(sdk: AsyncJulep, raw: Client) -> None:

@@ -37,6 +37,9 @@ NAMING = (
     Call("PUT", "/agents/{agent}", 200, {"name": "Mia", "model": "gpt-x"}),
     Call("GET", "/agents/{agent}/tools", 200),
     Call("POST", "/agents/{agent}/tools", 201, FUNCTION),
+    Call("GET", "/agents/{agent}/tools/{tool}", 200),
+    Call("PATCH", "/agents/{agent}/tools/{tool}", 200, {"description": "x"}),
+    Call("PUT", "/agents/{agent}/tools/{tool}", 200, {**FUNCTION, "name": "t"}),
     Call("DELETE", "/agents/{agent}/tools/{tool}", 200),
     Call("GET", "/users/{user}", 200),
     Call("PATCH", "/users/{user}", 200, {"about": "x"}),
@@ -96,7 +99,9 @@ async def send(client: Client, call: Call, ids: dict[str, str], **options: Any) 
 
 async def lists(client: Client) -> dict[str, Any]:
     """What a tenant sees of its resources, but for the times at which turns and patches moved them."""
-    return {path: (await client.get(path)).json()["items"] for path in ("/agents", "/users", "/projects", "/sessions")}
+    seen = {path: (await client.get(path)).json()["items"] for path in ("/agents", "/users", "/projects", "/sessions")}
+    tools = [tool for agent in seen["/agents"] for tool in (await client.get(f"/agents/{agent['id']}/tools")).json()["items"]]
+    return {**seen, "tools": tools}
 
 
 def token(claims: dict[str, Any], *, secret: str = JWT_SECRET, algorithm: str = "HS512") -> str:
@@ -134,7 +139,7 @@ async def test_other_tenant_sees_empty_lists(server: ServerProcess, ids: dict[st
     async with raw_client(server.url, (await new_account()).key) as other:
         seen = await lists(other)
     assert [project["canonical_name"] for project in seen.pop("/projects")] == ["default"]
-    assert seen == {"/agents": [], "/users": [], "/sessions": []}
+    assert seen == {"/agents": [], "/users": [], "/sessions": [], "tools": []}
 
 
 @pytest.mark.parametrize(

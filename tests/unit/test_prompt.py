@@ -135,12 +135,30 @@ def test_tools_of_agent_and_request_are_offered_and_the_agents_count_among_equal
     assert drafted.warnings == []
 
 
-def test_tool_of_a_type_that_is_not_served_is_left_out_with_a_warning() -> None:
+def test_tool_of_another_type_is_offered_as_a_function_and_keeps_what_it_is() -> None:
+    wiki = {"provider": "wikipedia", "arguments": {"load_max_docs": 3}}
+    listing = {"resource": "agent", "operation": "get"}
     drafted = draft(
-        with_agent(context(), tools=[spec_tool("w", kind="system")]), tools=[{"name": "i", "type": "integration", "integration": {}}]
+        with_agent(context(), tools=[spec_tool("w", kind="integration", spec=wiki)]),
+        tools=[{"name": "s", "type": "system", "system": listing}],
     )
-    assert prompt.offered(drafted) == {}
-    assert [("'w'" in text, "'i'" in text) for text in drafted.warnings] == [(True, False), (False, True)]
+    names = [(tool["function"]["name"], list(tool["function"]["parameters"]["properties"])) for tool in prompt.offered(drafted)["tools"]]
+    assert names == [("w", ["query"]), ("s", ["agent_id"])]
+    assert drafted.warnings == []
+    assert [tool[tool["type"]] for tool in drafted.tools] == [wiki, listing]
+
+
+def test_template_sees_tools_without_their_secrets() -> None:
+    spec = {"provider": "brave", "setup": {"brave_api_key": "s3cret"}}
+    drafted = draft(with_agent(context(), tools=[spec_tool("b", kind="integration", spec=spec)]))
+    shown = {
+        "name": "b",
+        "type": "integration",
+        "description": None,
+        "integration": {"provider": "brave", "setup": {"brave_api_key": "ENCRYPTED"}},
+    }
+    assert drafted.variables["tools"] == [shown]
+    assert drafted.tools[0]["integration"] == spec
 
 
 @pytest.mark.parametrize("choice", ["auto", "none", "required"])

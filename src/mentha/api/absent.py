@@ -37,11 +37,3 @@ def _absent(path: str, what: str) -> None:
 
 for _path, _what in ABSENT.items():
     _absent(_path, _what)
-
-
-async def tool_not_served(_: TenantId) -> None:
-    """Changing a tool in place comes with the other types of tools."""
-    raise NotServedYet("changing a tool is not in this version of Mentha", fix="delete the tool and create it again")
-
-
-router.add_api_route("/agents/{agent_id}/tools/{tool_id}", tool_not_served, methods=["PUT", "PATCH"])

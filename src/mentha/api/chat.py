@@ -82,7 +82,8 @@ async def render(session_id: UUID, body: ChatInput, tenant: TenantId, runtime: R
     drafted = prompt.drafted
     rest = {
         "docs": recalled.references,
-        "tools": drafted.tools or None,
+        # As templates see them: without secrets.
+        "tools": drafted.variables["tools"] or None,
         "tool_choice": drafted.tool_choice,
         "model": drafted.model,
         "warnings": drafted.warnings,

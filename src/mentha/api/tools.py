@@ -8,15 +8,15 @@ from mentha.api.body import Route
 from mentha.api.deps import PlainPage, Statement, TenantId, Tx
 from mentha.api.responses import errors
 from mentha.store import tools
-from mentha.wire.common import ResourceDeletedResponse
-from mentha.wire.tools import CreateToolRequest, Tool, ToolPage
+from mentha.wire.common import ResourceDeletedResponse, ours
+from mentha.wire.tools import CreateToolRequest, PatchToolRequest, Tool, ToolPage, UpdateToolRequest
 
 router = APIRouter(tags=["agents"], route_class=Route)
 
 
-@router.post("/agents/{agent_id}/tools", status_code=201, responses=errors(404, 409, 501))
+@router.post("/agents/{agent_id}/tools", status_code=201, responses=errors(404, 409))
 async def create_agent_tool(agent_id: UUID, body: CreateToolRequest, tenant: TenantId, tx: Tx) -> Tool:
-    """Give an agent a tool. This version serves the type `function`."""
+    """Give an agent a tool"""
     return await tools.create(tx, tenant, agent_id, body)
 
 
@@ -24,6 +24,24 @@ async def create_agent_tool(agent_id: UUID, body: CreateToolRequest, tenant: Ten
 async def list_agent_tools(agent_id: UUID, tenant: TenantId, tx: Statement, page: PlainPage) -> ToolPage:
     """List the tools of an agent"""
     return ToolPage(items=await tools.list_(tx, tenant, agent_id, page))
+
+
+@router.get("/agents/{agent_id}/tools/{tool_id}", responses=errors(404), openapi_extra=ours())
+async def get_agent_tool(agent_id: UUID, tool_id: UUID, tenant: TenantId, tx: Statement) -> Tool:
+    """Get a tool of an agent"""
+    return await tools.get(tx, tenant, agent_id, tool_id)
+
+
+@router.put("/agents/{agent_id}/tools/{tool_id}", responses=errors(404, 409))
+async def update_agent_tool(agent_id: UUID, tool_id: UUID, body: UpdateToolRequest, tenant: TenantId, tx: Tx) -> Tool:
+    """Replace a tool of an agent"""
+    return await tools.update(tx, tenant, agent_id, tool_id, body)
+
+
+@router.patch("/agents/{agent_id}/tools/{tool_id}", responses=errors(404, 409))
+async def patch_agent_tool(agent_id: UUID, tool_id: UUID, body: PatchToolRequest, tenant: TenantId, tx: Tx) -> Tool:
+    """Change some fields of a tool of an agent"""
+    return await tools.patch(tx, tenant, agent_id, tool_id, body)
 
 
 # 200 and not 202: so the original answered, and clients check for it.

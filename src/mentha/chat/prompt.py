@@ -12,8 +12,10 @@ from mentha.chat.messages import Draft, drafts, templates_of, with_texts
 from mentha.chat.recalled import Recalled
 from mentha.core.errors import BadRequest, FieldInvalid
 from mentha.core.json import JsonObject, dumps
+from mentha.tools import offer
 from mentha.wire.chat import OPTIONS, ChatInput, NamedToolChoice
 from mentha.wire.default_template import DEFAULT_SYSTEM_TEMPLATE
+from mentha.wire.tools import plain, shown
 
 _SESSION_HIDDEN = ("recall_options",)
 
@@ -25,7 +27,8 @@ class Drafted:
     Attributes:
         model: the name asked for.
         options: settings for the model, by the names of `wire/chat.py`.
-        tools: tools to offer, as create-tool objects.
+        tools: tools to offer, as create-tool objects; those of the agent are as stored, with their `id`. `variables["tools"]` has them as
+            answers show them.
         tool_choice: as a provider takes it, None for its default.
         messages: the new messages.
         templates: the system template, then those of the messages, in order.
@@ -70,7 +73,7 @@ def draft(context: Context, recalled: Recalled, request: ChatInput, *, default_m
     model = settings.pop("model", None) or default_model
     if not model:
         raise BadRequest("no model is named", fix="set `model` in the agent or in this request, or the server's setting default_model")
-    tools, warnings = _tools(context.agent, request)
+    tools, warnings = _tools(context.agent, request), list[str]()
     new = drafts(request.messages, context.open_calls)
     templates = [_system_template(context)]
     if context.session["render_templates"]:
@@ -107,7 +110,7 @@ def offered(drafted: Drafted) -> JsonObject:
     """Tools and choice as OpenAI's API has them; empty where there are none."""
     if not drafted.tools:
         return {}
-    tools = [{"type": "function", "function": _function(tool)} for tool in drafted.tools]
+    tools = [{"type": "function", "function": offer.function_of(tool)} for tool in drafted.tools]
     return {"tools": tools, **({"tool_choice": drafted.tool_choice} if drafted.tool_choice else {})}
 
 
@@ -123,27 +126,16 @@ def _settings(agent: JsonObject, request: ChatInput) -> tuple[JsonObject, list[s
     return {key: value for key, value in merged.items() if value is not None}, unknown
 
 
-def _tools(agent: JsonObject, request: ChatInput) -> tuple[list[JsonObject], list[str]]:
-    """The agent's functions, then the request's; of two with one name the agent's counts."""
-    given = [tool.model_dump(mode="json", exclude_none=True) for tool in request.tools or ()]
-    own = [{"name": t["name"], "type": t["type"], "description": t["description"], t["type"]: t["spec"]} for t in agent["tools"] or ()]
-    by_name: dict[str, JsonObject] = {}
-    for tool in [*own, *given]:
-        by_name.setdefault(tool["name"], tool)
-    tools = [tool for tool in by_name.values() if tool["type"] == "function"]
-    warnings = [
-        f"the tool '{t['name']}' is not offered: tools of type '{t['type']}' are not in this version"
-        for t in by_name.values()
-        if t not in tools
+def _tools(agent: JsonObject, request: ChatInput) -> list[JsonObject]:
+    """The agent's tools, then the request's; of two with one name the agent's counts."""
+    own = [
+        {"id": t.get("id"), "name": t["name"], "type": t["type"], "description": t["description"], t["type"]: t["spec"]}
+        for t in agent["tools"] or ()
     ]
-    return tools, warnings
-
-
-def _function(tool: JsonObject) -> JsonObject:
-    spec = tool.get("function") or {}
-    description = tool.get("description") or spec.get("description")
-    parameters = spec.get("parameters") or {"type": "object", "properties": {}}
-    return {"name": tool["name"], **({"description": description} if description else {}), "parameters": parameters}
+    by_name: dict[str, JsonObject] = {}
+    for tool in [*own, *(plain(tool) for tool in request.tools or ())]:
+        by_name.setdefault(tool["name"], tool)
+    return list(by_name.values())
 
 
 def _tool_choice(request: ChatInput, tools: list[JsonObject], warnings: list[str]) -> Any:
@@ -180,7 +172,7 @@ def _variables(context: Context, request: ChatInput, model: str, settings: JsonO
         "user": context.users[0] if context.users else None,
         "users": context.users,
         "settings": {"model": model, **settings},
-        "tools": tools,
+        "tools": [shown(tool) for tool in tools],
         "metadata": request.metadata or {},
     }
 

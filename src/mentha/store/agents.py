@@ -10,6 +10,7 @@ from mentha.core.names import readable_name
 from mentha.store import projects, tools
 from mentha.store.paging import ordered, statement
 from mentha.store.pool import Tx
+from mentha.store.tools import Seal, unsealed
 from mentha.wire.agents import Agent, CreateAgentRequest, PatchAgentRequest, UpdateAgentRequest
 from mentha.wire.common import Page
 from mentha.wire.default_template import DEFAULT_SYSTEM_TEMPLATE
@@ -28,7 +29,7 @@ RETURNING {COLUMNS}
 """
 
 
-async def create(tx: Tx, tenant: UUID, agent: CreateAgentRequest) -> Agent:
+async def create(tx: Tx, tenant: UUID, agent: CreateAgentRequest, *, seal: Seal = unsealed) -> Agent:
     """Store a new agent with its tools, in `default` where no project is named, under a made-up canonical name where none is given.
 
     Raises:
@@ -39,7 +40,7 @@ async def create(tx: Tx, tenant: UUID, agent: CreateAgentRequest) -> Agent:
     name = agent.canonical_name or readable_name()
     row = await tx.fetchrow(INSERT, tenant, new_id(), project_id, *_fields(agent), name)
     for tool in agent.tools or ():
-        await tools.create(tx, tenant, row["id"], tool)
+        await tools.create(tx, tenant, row["id"], tool, seal=seal)
     return agent_of(row, "create")
 
 
@@ -142,7 +143,7 @@ RETURNING {COLUMNS}
 """
 
 
-async def upsert(tx: Tx, tenant: UUID, agent_id: UUID, agent: CreateAgentRequest) -> Agent:
+async def upsert(tx: Tx, tenant: UUID, agent_id: UUID, agent: CreateAgentRequest, *, seal: Seal = unsealed) -> Agent:
     """Create the agent with this id, or replace it; tools, where given, replace those it has.
 
     Raises:
@@ -152,7 +153,7 @@ async def upsert(tx: Tx, tenant: UUID, agent_id: UUID, agent: CreateAgentRequest
     project_id = await projects.resolve(tx, tenant, agent.project)
     row = await tx.fetchrow(UPSERT, tenant, agent_id, project_id, *_fields(agent), agent.canonical_name, readable_name())
     if agent.tools is not None:
-        await tools.replace_all(tx, tenant, agent_id, agent.tools)
+        await tools.replace_all(tx, tenant, agent_id, agent.tools, seal=seal)
     return agent_of(row, "upsert")
 
 

@@ -1,15 +1,32 @@
-"""Tools of agents in PostgreSQL."""
+"""Tools of agents in PostgreSQL.
 
+The secrets of a tool, and nothing else of it, go through `seal` on their way into a row; in a row they stay sealed. Nothing here takes a seal
+off: answers show a marker in the place of each (`tool_of`), and whoever runs a tool opens what it needs with `wire.masks.each_secret`.
+"""
+
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from mentha.core.errors import NotFound, NotServedYet
+from mentha.core.errors import NotFound
 from mentha.core.ids import new_id
+from mentha.core.json import JsonObject, JsonValue
 from mentha.store.paging import ordered, statement
 from mentha.store.pool import Tx
+from mentha.wire import masks
 from mentha.wire.common import Page
-from mentha.wire.tools import TOOL_TYPES_SERVED, CreateToolRequest, Tool
+from mentha.wire.tools import CreateToolRequest, PatchToolRequest, Tool, UpdateToolRequest, changed_spec, patched, spec_of
+
+# What to store in the place of a secret of the tool with this id. Inside of a URL it gives text that is safe there (`masks.Change`).
+Seal = Callable[[UUID, JsonValue], JsonValue]
+
+
+def unsealed(_tool_id: UUID, secret: JsonValue) -> JsonValue:
+    """The seal that is none: a secret is stored as it is."""
+    return secret
+
 
 COLUMNS = "x.id, x.name, x.type, x.description, x.spec, x.created_at, x.updated_at"
 
@@ -19,26 +36,67 @@ RETURNING {COLUMNS}
 """
 
 
-async def create(tx: Tx, tenant: UUID, agent_id: UUID, tool: CreateToolRequest) -> Tool:
+async def create(tx: Tx, tenant: UUID, agent_id: UUID, tool: CreateToolRequest, *, seal: Seal = unsealed) -> Tool:
     """Give an agent a tool.
 
     Raises:
-        NotServedYet: this version has no tools of that type.
         NotFound: the tenant has no such agent.
         Conflict: the agent has a tool with this name.
     """
-    if tool.type not in TOOL_TYPES_SERVED:
-        raise NotServedYet(
-            f"tools of type '{tool.type}' are not in this version", fix="use a tool of type 'function', which the client runs"
-        )
-    row = await tx.fetchrow(INSERT, tenant, new_id(), agent_id, tool.name, tool.type, tool.description, spec_of(tool))
-    return tool_of(row)
+    tool_id = new_id()
+    spec = masks.each_secret(tool.type, spec_of(tool), partial(seal, tool_id))
+    return tool_of(await tx.fetchrow(INSERT, tenant, tool_id, agent_id, tool.name, tool.type, tool.description, spec))
+
+
+GET = f"SELECT {COLUMNS} FROM tools x WHERE x.tenant_id = $1 AND x.agent_id = $2 AND x.id = $3"
+
+
+async def get(tx: Tx, tenant: UUID, agent_id: UUID, tool_id: UUID) -> Tool:
+    """One tool of an agent.
+
+    Raises:
+        NotFound: the tenant's agent has no such tool.
+    """
+    return tool_of(_found(await tx.fetchrow(GET, tenant, agent_id, tool_id), "get"))
+
+
+GET_LOCKED = f"{GET} FOR UPDATE"
+UPDATE = f"""
+UPDATE tools x SET name = $4, type = $5, description = $6, spec = $7, updated_at = now()
+WHERE x.tenant_id = $1 AND x.agent_id = $2 AND x.id = $3
+RETURNING {COLUMNS}
+"""
+
+
+async def update(tx: Tx, tenant: UUID, agent_id: UUID, tool_id: UUID, tool: UpdateToolRequest, *, seal: Seal = unsealed) -> Tool:
+    """Replace a tool; secrets that are sent as they are shown stay. Needs a transaction around it; locks the row.
+
+    Raises:
+        NotFound: the tenant's agent has no such tool.
+        Conflict: the agent has another tool with this name.
+        FieldInvalid: a secret is sent as it is shown, and none is stored in its place.
+    """
+    stored = _found(await tx.fetchrow(GET_LOCKED, tenant, agent_id, tool_id), "update")
+    return await _changed(tx, tenant, agent_id, tool_id, tool, changed_spec(tool, stored, None, partial(seal, tool_id)))
+
+
+async def patch(tx: Tx, tenant: UUID, agent_id: UUID, tool_id: UUID, tool: PatchToolRequest, *, seal: Seal = unsealed) -> Tool:
+    """Change the given fields, and of the tool's member those that are given in it. Needs a transaction around it; locks the row.
+
+    Raises:
+        NotFound, Conflict: as `update`.
+        FieldInvalid: as `update`, or what comes out breaks a rule.
+    """
+    stored = _found(await tx.fetchrow(GET_LOCKED, tenant, agent_id, tool_id), "patch")
+    whole = patched(stored, tool)
+    fresh = set[str](getattr(tool, whole.type) or ())
+    return await _changed(tx, tenant, agent_id, tool_id, whole, changed_spec(whole, stored, fresh, partial(seal, tool_id)))
 
 
 DELETE_ALL = "DELETE FROM tools WHERE tenant_id = $1 AND agent_id = $2"
 
 
-async def replace_all(tx: Tx, tenant: UUID, agent_id: UUID, tools: list[CreateToolRequest]) -> None:
+async def replace_all(tx: Tx, tenant: UUID, agent_id: UUID, tools: list[CreateToolRequest], *, seal: Seal = unsealed) -> None:
     """Give an agent exactly these tools.
 
     Raises:
@@ -46,7 +104,7 @@ async def replace_all(tx: Tx, tenant: UUID, agent_id: UUID, tools: list[CreateTo
     """
     await tx.execute(DELETE_ALL, tenant, agent_id)
     for tool in tools:
-        await create(tx, tenant, agent_id, tool)
+        await create(tx, tenant, agent_id, tool, seal=seal)
 
 
 LIST = ordered(f"SELECT {COLUMNS} FROM tools x WHERE x.tenant_id = $1 AND x.agent_id = $4")
@@ -80,17 +138,21 @@ async def delete(tx: Tx, tenant: UUID, agent_id: UUID, tool_id: UUID) -> datetim
     return deleted_at
 
 
-def spec_of(tool: CreateToolRequest) -> Any:
-    """The member that is named like the type, as stored."""
-    member = getattr(tool, tool.type)
-    return member.model_dump(mode="json", exclude_none=True) if hasattr(member, "model_dump") else member
-
-
 def tool_of(row: Any) -> Tool:
-    """A row as the API shows it: a function has the tool's name and description inside, too."""
-    spec = dict(row["spec"])
+    """A row as the API shows it: without secrets; a function has the tool's name and description inside, too."""
+    spec = masks.shown(row["type"], row["spec"])
     if row["type"] == "function":
-        spec["name"] = row["name"]
-        spec["description"] = row["description"] if row["description"] is not None else spec.get("description")
+        description = row["description"] if row["description"] is not None else spec.get("description")
+        spec = {**spec, "name": row["name"], "description": description}
     known = {name: row[name] for name in ("id", "name", "type", "description", "created_at", "updated_at")}
     return Tool.model_validate({**known, row["type"]: spec})
+
+
+async def _changed(tx: Tx, tenant: UUID, agent_id: UUID, tool_id: UUID, tool: UpdateToolRequest, spec: JsonObject) -> Tool:
+    return tool_of(await tx.fetchrow(UPDATE, tenant, agent_id, tool_id, tool.name, tool.type, tool.description, spec))
+
+
+def _found(row: Any, operation: str) -> Any:
+    if row is None:
+        raise NotFound(f"Tool not found during {operation}")
+    return row

@@ -35,7 +35,7 @@ SELECT now() AS started_at, x.situation, x.system_template, x.render_templates, 
         'instructions', a.instructions, 'default_settings', a.default_settings, 'default_system_template', a.default_system_template,
         'metadata', a.metadata, 'project', p.canonical_name, 'created_at', to_char(a.created_at AT TIME ZONE 'UTC', {ISO}),
         'updated_at', to_char(a.updated_at AT TIME ZONE 'UTC', {ISO}),
-        'tools', (SELECT jsonb_agg(jsonb_build_object('name', t.name, 'type', t.type, 'description', t.description, 'spec', t.spec)
+        'tools', (SELECT jsonb_agg(jsonb_build_object('id', t.id, 'name', t.name, 'type', t.type, 'description', t.description, 'spec', t.spec)
                     ORDER BY t.created_at, t.id)
                   FROM tools t WHERE t.tenant_id = a.tenant_id AND t.agent_id = a.id)) ORDER BY sa.position)
      FROM session_agents sa JOIN agents a ON a.tenant_id = sa.tenant_id AND a.id = sa.agent_id

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from mentha.core.errors import Conflict, ConstraintViolated, NotFound, NotServedYet
+from mentha.core.errors import Conflict, ConstraintViolated, NotFound
 from mentha.core.ids import new_id
 from mentha.store import agents, projects, sessions, tools
 from mentha.wire.agents import CreateAgentRequest, PatchAgentRequest, UpdateAgentRequest
@@ -131,22 +131,3 @@ async def test_delete_takes_the_tools_along_and_leaves_the_sessions(connection: 
     assert await connection.fetchval("SELECT count(*) FROM tools WHERE tenant_id = $1", tenant) == 0
     left = await sessions.get(connection, tenant, session.id)
     assert (left.agents, left.kind) == ([], None)
-
-
-async def test_tool_of_a_function_is_stored_with_its_name_and_description_inside(connection: Any, tenant: UUID) -> None:
-    agent = await agents.create(connection, tenant, EVERYTHING)
-    given = tool("t", function=FunctionDef(name="ignored", description="d", parameters={"type": "object"}))
-    made = await tools.create(connection, tenant, agent.id, given)
-    assert made.function == FunctionDef(name="t", description="d", parameters={"type": "object"})
-    assert await tools.list_(connection, tenant, agent.id, Page()) == [made]
-    await tools.delete(connection, tenant, agent.id, made.id)
-    assert isinstance(await refusal(connection, tools.delete(connection, tenant, agent.id, made.id)), NotFound)
-
-
-async def test_tool_with_a_taken_name_is_a_conflict_and_one_of_another_type_is_not_served(connection: Any, tenant: UUID) -> None:
-    agent = await agents.create(connection, tenant, EVERYTHING.model_copy(update={"tools": [tool("t")]}))
-    other = await agents.create(connection, tenant, CreateAgentRequest(name="other"))
-    assert isinstance(await refusal(connection, tools.create(connection, tenant, agent.id, tool("t"))), Conflict)
-    await tools.create(connection, tenant, other.id, tool("t"))
-    system = tool("s", type="system", system={})
-    assert isinstance(await refusal(connection, tools.create(connection, tenant, agent.id, system)), NotServedYet)

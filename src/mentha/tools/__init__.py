@@ -1,0 +1,1 @@
+"""Tools: what an agent can do, run on the server or handed to the client."""
