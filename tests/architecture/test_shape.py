@@ -45,10 +45,11 @@ OWNERS = {
     "starlette": ("mentha.api.", "mentha.server."),
     "uvicorn": ("mentha.server.",),
     "openai": ("mentha.providers.",),
-    "httpx2": ("mentha.providers.",),
-    "httpcore2": ("mentha.providers.",),
+    "httpx2": ("mentha.providers.", "mentha.tools.outbound."),
+    "httpcore2": ("mentha.providers.", "mentha.tools.outbound."),
     "jinja2": ("mentha.sandbox.",),
     "yaml": ("mentha.sandbox.",),
+    "jsonschema_rs": ("mentha.tools.schemas.",),
     "jwt": ("mentha.auth.jwt.",),
     "pgqueuer": ("mentha.store.queue.",),
     "quicktok": ("mentha.core.tokens.",),
@@ -60,6 +61,8 @@ OWNERS = {
     "prometheus_client": ("mentha.observe.metrics.",),
     "typer": ("mentha.cli.",),
 }
+# What reaches out by itself: a tool asks `tools/outbound` instead.
+CONNECTING = {"aiohttp", "ftplib", "http", "httpx", "imaplib", "poplib", "requests", "smtplib", "socket", "urllib3", "websockets"}
 LOADERS = {"load", "find_spec", "import_module", "version", "distribution"}
 FUNCTION_LINES_MAX = 70
 MODULE_LINES_MAX = 600
@@ -111,6 +114,13 @@ def test_library_is_named_by_its_owner_alone(path: Path) -> None:
     for name in libraries_of(path):
         owners = OWNERS.get(name)
         assert owners is None or f"{module}.".startswith(owners), f"{name} belongs to {', '.join(owners)}"
+
+
+@pytest.mark.parametrize("path", sorted((SOURCE / "tools").rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_tool_connects_through_the_door_alone(path: Path) -> None:
+    if path.parent.name != "outbound":
+        assert not CONNECTING & set(libraries_of(path))
+        assert not re.search(r"urllib\.request|open_connection|create_connection|getaddrinfo", path.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,21 @@ class Settings(BaseModel):
     template_workers_max: int = Field(2, ge=1, le=32, description="Most processes that render templates; they start on demand.")
     template_idle_s: float = Field(30.0, gt=0, le=3_600, description="A template process ends after this long without work.")
 
+    outbound_allow: tuple[str, ...] = Field(
+        (),
+        description="What tenants' calls may reach although it is not public: `host`, `*.domain`, an address or a network (`10.0.0.0/8`), each alone or with `:port`; IPv6 with a port as `[::1]:80`. In the environment with commas between.",
+    )
+    outbound_timeout_s: float = Field(30.0, gt=0, le=600, description="Longest time for one call to where a tenant wants, redirects included.")
+    outbound_response_bytes_max: int = Field(
+        10_000_000, ge=1_000, le=1_000_000_000, description="Largest answer to such a call, after decompression."
+    )
+    outbound_request_bytes_max: int = Field(10_000_000, ge=1_000, le=1_000_000_000, description="Largest body of such a call.")
+    outbound_redirects_max: int = Field(5, ge=0, le=20, description="Most redirects that such a call follows; each is checked again.")
+    outbound_connections_max: int = Field(
+        200, ge=4, le=10_000, description="Most such connections of this process at once; a tenant gets a quarter. Further ones wait."
+    )
+    outbound_connections_per_host_max: int = Field(20, ge=1, le=1_000, description="Most such connections to one host and port at once.")
+
     default_provider: str | None = Field(
         None,
         description="The provider that gets every model name that no rule claims. Empty: `openai` where it is configured, else the only one there is.",
@@ -224,6 +239,8 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
                 found[name] = loads(value)
             except JsonInvalid as error:
                 raise ConfigInvalid(f"MENTHA_{name.upper()} must be a JSON object: {error}") from None
+        elif field.annotation is not None and "tuple" in str(field.annotation):
+            found[name] = value.replace(",", " ").split()
         else:
             found[name] = value
     return found

@@ -314,6 +314,29 @@ class RecallDegraded(Event):
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboundCalled(Event):
+    """A call to where a tenant wants ended: `answered`, `failed` or `timeout`. `host` is the last one; `status` is 0 without an answer."""
+
+    tenant: str
+    host: str
+    method: str
+    outcome: Literal["answered", "failed", "timeout"]
+    status: int
+    redirects: int
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboundRefusedSeen(Event):
+    """A call to where a tenant wants was refused. `rule` says why; `host` is empty where the address could not be read."""
+
+    level: ClassVar[Level] = "warning"
+    tenant: str
+    host: str
+    rule: str
+
+
 Subscriber = Callable[[Event], None]
 
 _subscribers: list[Subscriber] = []

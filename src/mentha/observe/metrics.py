@@ -44,6 +44,7 @@ class Metrics:
         self._failures = Counter(
             "mentha_provider_failures", "Failed calls of a model's provider", ["provider", "reason"], registry=registry
         )
+        self._outbound = Counter("mentha_outbound_calls", "Calls to where tenants want, by how they ended", ["outcome"], registry=registry)
         self._workers = Gauge("mentha_template_workers", "Processes that render templates", registry=registry)
         self._lost = Counter("mentha_database_lost", "Times that the embedded database ended by itself", registry=registry)
         self._jobs = Counter("mentha_jobs", "Deliveries of background jobs ended", ["kind", "outcome"], registry=registry)
@@ -57,6 +58,8 @@ class Metrics:
             events.TurnFailed: self._turn_failed,
             events.TurnJoined: lambda _: self._joined.inc(),
             events.ProviderFailed: lambda event: self._child(self._failures, event.provider, event.reason).inc(),
+            events.OutboundCalled: lambda event: self._child(self._outbound, event.outcome).inc(),
+            events.OutboundRefusedSeen: lambda _: self._child(self._outbound, "refused").inc(),
             events.TemplateWorkerStarted: lambda _: self._workers.inc(),
             events.TemplateWorkerEnded: lambda _: self._workers.dec(),
             events.DatabaseLost: lambda _: self._lost.inc(),
