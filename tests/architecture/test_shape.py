@@ -16,6 +16,7 @@ WITHOUT_TENANT = {
     "api_keys",
     "cluster",
     "embedded",
+    "encryption_keys",
     "failures",
     "maintenance",
     "migrate",
@@ -42,6 +43,7 @@ OWNERS = {
     "httpcore2": ("mentha.providers.",),
     "jinja2": ("mentha.sandbox.",),
     "yaml": ("mentha.sandbox.",),
+    "cryptography": ("mentha.auth.vault.",),
     "jwt": ("mentha.auth.jwt.",),
     "quicktok": ("mentha.core.tokens.",),
     "regex": ("mentha.wire.",),
@@ -83,7 +85,7 @@ def libraries_of(path: Path) -> Iterator[str]:
     ("folder", "contract", "apart"), [("api", "handlers-apart", NOT_HANDLERS), ("store", "tables-apart", WITHOUT_TENANT)]
 )
 def test_module_of_a_resource_is_in_its_contract(folder: str, contract: str, apart: set[str]) -> None:
-    found = {path.stem for path in (SOURCE / folder).glob("*.py")} - (apart - {"api_keys", "maintenance", "tenants"})
+    found = {path.stem for path in (SOURCE / folder).glob("*.py")} - (apart - {"api_keys", "encryption_keys", "maintenance", "tenants"})
     assert {f"mentha.{folder}.{name}" for name in found} == set(contracts()[contract])
 
 

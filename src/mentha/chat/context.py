@@ -22,6 +22,7 @@ class Context:
         history_count: how many they are.
         last_seq: the number of the session's last entry when it was read.
         open_calls: ids of tool calls at the end of the history that have no result yet.
+        has_secrets: whether the tenant has any, among which may be keys of providers.
     """
 
     started_at: datetime
@@ -33,6 +34,7 @@ class Context:
     history_count: int
     last_seq: int
     open_calls: tuple[str, ...]
+    has_secrets: bool = False
 
 
 def active_agent(agents: list[JsonObject], wanted: UUID | None) -> JsonObject:

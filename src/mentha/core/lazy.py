@@ -9,7 +9,7 @@ import sys
 from types import ModuleType
 from typing import Literal
 
-Slow = Literal["openai", "httpx2", "httpcore2", "quicktok", "jinja2", "regex", "opentelemetry"]
+Slow = Literal["openai", "httpx2", "httpcore2", "quicktok", "jinja2", "regex", "opentelemetry", "cryptography"]
 
 
 def load(name: str) -> ModuleType:

@@ -9,6 +9,7 @@ from typing import Any
 
 from mentha import observe
 from mentha.api.identity import Identity
+from mentha.auth.vault import Vault
 from mentha.chat.running import Turns
 from mentha.chat.turn import Parts
 from mentha.core.config import Settings
@@ -18,8 +19,9 @@ from mentha.observe.metrics import Metrics
 from mentha.providers.service import Providers
 from mentha.sandbox.templates import Templates
 from mentha.server import database as databases
-from mentha.server import first_key
+from mentha.server import encryption, first_key
 from mentha.server.first_key import FirstKey
+from mentha.server.secrets import Secrets
 from mentha.store import embedded, maintenance
 from mentha.store.pool import Database
 
@@ -37,6 +39,8 @@ class Runtime:
     identity: Identity
     providers: Providers
     templates: Templates
+    vault: Vault
+    secrets: Secrets
     turns: Turns
     metrics: Metrics
     made_key: FirstKey | None
@@ -51,6 +55,7 @@ async def open_runtime(settings: Settings) -> AsyncGenerator[Runtime]:
         Unavailable: an external database can't be reached.
     """
     first_key.check(settings)
+    encryption.check(settings)
     async with AsyncExitStack() as stack:
         metrics = Metrics()
         observe.subscribe(metrics.subscribe)
@@ -65,13 +70,18 @@ async def open_runtime(settings: Settings) -> AsyncGenerator[Runtime]:
         database = await databases.connect(place, settings)
         stack.push_async_callback(database.close)
         made_key = await first_key.ensure(settings, database)
+        vault = await encryption.open_vault(settings, database)
+        secrets = Secrets(settings, database, vault)
+        observe.redact_with(secrets.in_use.text)
+        stack.callback(observe.redact_with, None)
         providers = Providers(settings)
         stack.push_async_callback(providers.close)
         templates = Templates(settings)
         stack.push_async_callback(templates.close)
         _background(stack, _purge(database, settings))
-        turns = Turns(Parts(settings, database, providers, templates))
-        yield Runtime(settings, database, Identity(settings, database), providers, templates, turns, metrics, made_key)
+        turns = Turns(Parts(settings, database, providers, templates, secrets.provider_keys))
+        identity = Identity(settings, database)
+        yield Runtime(settings, database, identity, providers, templates, vault, secrets, turns, metrics, made_key)
 
 
 def _background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:

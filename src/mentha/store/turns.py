@@ -23,6 +23,7 @@ ISO = """'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'"""
 CONTEXT = f"""
 SELECT now() AS started_at, x.situation, x.system_template, x.render_templates, x.token_budget, x.context_overflow, x.auto_run_tools,
     x.forward_tool_calls, x.recall_options, x.metadata, x.summary, x.last_seq, h.messages, h.count,
+    EXISTS (SELECT FROM secrets v WHERE v.tenant_id = $1) AS has_secrets,
     (SELECT json_agg(l.message ORDER BY l.seq) FROM entries l
      WHERE l.tenant_id = $1 AND l.session_id = $2 AND l.role IN ('assistant', 'tool') AND l.seq >= (
         SELECT max(m.seq) FROM entries m WHERE m.tenant_id = $1 AND m.session_id = $2 AND m.seq > x.last_seq - 300 AND m.has_calls)) AS tail,
@@ -65,6 +66,7 @@ class ContextRow:
         history_count: how many they are.
         last_seq: the number of the session's last entry, 0 where it never had one.
         tail: the last message with tool calls near the end of the history and what assistants and tools said after it.
+        has_secrets: whether the tenant has any.
     """
 
     started_at: datetime
@@ -75,6 +77,7 @@ class ContextRow:
     history_count: int
     last_seq: int
     tail: list[JsonObject]
+    has_secrets: bool
 
 
 async def load(tx: Tx, tenant: UUID, session_id: UUID, *, sources: Sequence[str]) -> ContextRow:
@@ -92,7 +95,8 @@ async def load(tx: Tx, tenant: UUID, session_id: UUID, *, sources: Sequence[str]
     session: dict[str, Any] = {**row, "id": str(session_id)}
     started_at, history, history_count, last_seq = (session.pop(name) for name in ("started_at", "messages", "count", "last_seq"))
     agents, users, tail = (session.pop(name) or [] for name in ("agents", "users", "tail"))
-    return ContextRow(started_at, session, agents, users, history, history_count, last_seq, tail)
+    has_secrets = session.pop("has_secrets")
+    return ContextRow(started_at, session, agents, users, history, history_count, last_seq, tail, has_secrets)
 
 
 @dataclass(frozen=True, slots=True)
