@@ -53,6 +53,10 @@ NAMING = (
     Call("GET", "/sessions/{session}/history", 200),
     Call("DELETE", "/sessions/{session}/history", 202),
     Call("GET", "/jobs/{job}", 200),
+    Call("GET", "/secrets/{secret}", 200),
+    Call("PATCH", "/secrets/{secret}", 200, {"description": "x"}),
+    Call("PUT", "/secrets/{secret}", 200, {"name": "token", "value": "another"}),
+    Call("DELETE", "/secrets/{secret}", 202),
     Call("DELETE", "/sessions/{session}", 202),
     Call("DELETE", "/users/{user}", 202),
     Call("DELETE", "/agents/{agent}", 202),
@@ -67,6 +71,8 @@ NAMELESS = (
     Call("GET", "/projects", 200),
     Call("POST", "/projects", 201, {"name": "x"}),
     Call("GET", "/sessions", 200),
+    Call("GET", "/secrets", 200),
+    Call("POST", "/secrets", 201, {"name": "other", "value": "hunter2"}),
 )
 UPSERTS = (
     Call("POST", "/agents/{agent}", 201, {"name": "x"}),
@@ -74,7 +80,7 @@ UPSERTS = (
     Call("POST", "/projects/{project}", 201, {"name": "x"}),
     Call("POST", "/sessions/{session}", 201, {"situation": "x"}),
 )
-LATER = ("/secrets", "/files", "/embed", "/agents/{agent}/docs", "/agents/{agent}/tasks", "/executions/{job}")
+LATER = ("/files", "/embed", "/agents/{agent}/docs", "/agents/{agent}/tasks", "/executions/{job}")
 CALLS = NAMING + NAMELESS + UPSERTS
 
 
@@ -85,9 +91,10 @@ async def belongings(client: Client, rows: Any, account: Account) -> dict[str, s
     project = (await client.post("/projects", json={"name": "P", "canonical_name": "p"})).json()["id"]
     tool = (await client.post(f"/agents/{agent}/tools", json={**FUNCTION, "name": "t"})).json()["id"]
     session = (await client.post("/sessions", json={"agent": agent, "user": user})).json()["id"]
+    secret = (await client.post("/secrets", json={"name": "token", "value": "hunter2"})).json()["id"]
     job = uuid4()
     await rows.execute("INSERT INTO jobs (tenant_id, id, kind, name) VALUES ($1, $2, 'test', 'a job')", account.id, job)
-    return {"agent": agent, "user": user, "project": project, "tool": tool, "session": session, "job": str(job)}
+    return {"agent": agent, "user": user, "project": project, "tool": tool, "session": session, "secret": secret, "job": str(job)}
 
 
 async def send(client: Client, call: Call, ids: dict[str, str], **options: Any) -> httpx2.Response:
@@ -96,7 +103,8 @@ async def send(client: Client, call: Call, ids: dict[str, str], **options: Any) 
 
 async def lists(client: Client) -> dict[str, Any]:
     """What a tenant sees of its resources, but for the times at which turns and patches moved them."""
-    return {path: (await client.get(path)).json()["items"] for path in ("/agents", "/users", "/projects", "/sessions")}
+    seen = {path: (await client.get(path)).json()["items"] for path in ("/agents", "/users", "/projects", "/sessions")}
+    return {**seen, "/secrets": (await client.get("/secrets")).json()}
 
 
 def token(claims: dict[str, Any], *, secret: str = JWT_SECRET, algorithm: str = "HS512") -> str:
@@ -134,7 +142,7 @@ async def test_other_tenant_sees_empty_lists(server: ServerProcess, ids: dict[st
     async with raw_client(server.url, (await new_account()).key) as other:
         seen = await lists(other)
     assert [project["canonical_name"] for project in seen.pop("/projects")] == ["default"]
-    assert seen == {"/agents": [], "/users": [], "/sessions": []}
+    assert seen == {"/agents": [], "/users": [], "/sessions": [], "/secrets": []}
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,15 @@
 """Takes secrets out of texts, by their values: as they are, and in the forms in which programs repeat them. Pure.
 
-A form is found by its first characters: a look-up for each place of the text, whatever the number of secrets. One pattern with all forms
-as its branches took 30 times as long with 256 secrets, and half a second to compile. Long forms are cut into blocks, each of which is taken
-out by itself, so that no look-up compares more than a block, and a secret that was cut off somewhere is still found.
+A form is found by its first characters and then among the sorted forms, so each place of the text costs about the same whatever the
+number of secrets and whatever a tenant chose for them. (One pattern with a branch for each form took 20 times as long with 256 secrets, and
+0.3 s to compile.) Long forms are cut into blocks, each of which is taken out by itself: no look-up compares more than a block, and a secret
+that was cut off somewhere is still found.
 """
 
 import base64
 import html
 import json
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable
 from urllib.parse import quote, quote_plus
@@ -73,21 +75,32 @@ class Redactor:
         return value
 
     def _know(self, forms: set[str]) -> None:
-        self._forms = frozenset(forms)
-        lengths: dict[str, set[int]] = {}
-        for form in forms:
-            lengths.setdefault(form[:HEAD_CHARS], set()).add(len(form))
-        self._lengths = {head: sorted(found, reverse=True) for head, found in lengths.items()}
+        self._forms = sorted(forms)
+        self._heads = frozenset(form[:HEAD_CHARS] for form in forms)
+        # For each form the place of the longest other one that it begins with, -1 for none.
+        self._within: list[int] = []
+        open_: list[int] = []
+        for place, form in enumerate(self._forms):
+            while open_ and not form.startswith(self._forms[open_[-1]]):
+                open_.pop()
+            self._within.append(open_[-1] if open_ else -1)
+            open_.append(place)
 
     def _found(self, text: str) -> Iterable[tuple[int, int]]:
         """Where forms begin and end, the longest of each place, in order; they may overlap."""
-        forms, lengths = self._forms, self._lengths
-        places = [at for at in range(len(text) - FORM_CHARS_MIN + 1) if text[at : at + HEAD_CHARS] in lengths]
-        for at in places:
-            for length in lengths[text[at : at + HEAD_CHARS]]:
-                if text[at : at + length] in forms:
-                    yield at, at + length
-                    break
+        heads = self._heads
+        for at in [at for at in range(len(text) - FORM_CHARS_MIN + 1) if text[at : at + HEAD_CHARS] in heads]:
+            length = self._longest(text[at : at + BLOCK_CHARS])
+            if length:
+                yield at, at + length
+
+    def _longest(self, piece: str) -> int:
+        """The length of the longest form that `piece` begins with, 0 for none."""
+        # Whatever `piece` begins with, the greatest form that is not above it begins with too.
+        place = bisect_right(self._forms, piece) - 1
+        while place >= 0 and not piece.startswith(self._forms[place]):
+            place = self._within[place]
+        return len(self._forms[place]) if place >= 0 else 0
 
 
 class InUse:

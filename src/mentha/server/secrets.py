@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from uuid import UUID
 
 from pydantic import SecretStr
@@ -22,13 +22,17 @@ CACHE_ENTRIES_MAX = 1_000
 class Secrets:
     """Reads and decrypts. What it gives is kept out of the log from then on.
 
+    Args:
+        clock: seconds; for tests.
+
     Attributes:
         in_use: the values that it gave lately.
     """
 
-    def __init__(self, settings: Settings, database: Database, vault: Vault) -> None:
+    def __init__(self, settings: Settings, database: Database, vault: Vault, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
         self._vault = vault
+        self._clock = clock
         self._key_names = routing.key_names(settings)
         self._known: OrderedDict[UUID, tuple[float, Mapping[str, SecretStr]]] = OrderedDict()
         self.in_use = InUse()
@@ -59,10 +63,10 @@ class Secrets:
             SecretsUnavailable, Unavailable: as `values`. The operator's key must not take the place of one that can't be read.
         """
         known = self._known.get(tenant)
-        if known is None or known[0] < time.monotonic():
+        if known is None or known[0] < self._clock():
             values = await self.values(tenant, set(self._key_names.values()))
             keys = {provider: SecretStr(values[name]) for provider, name in self._key_names.items() if name in values}
-            known = self._known[tenant] = (time.monotonic() + CACHE_S, keys)
+            known = self._known[tenant] = (self._clock() + CACHE_S, keys)
             self._known.move_to_end(tenant)
             while len(self._known) > CACHE_ENTRIES_MAX:
                 self._known.popitem(last=False)
