@@ -19,6 +19,7 @@ WITHOUT_TENANT = {
     "direct",
     "embedded",
     "embedders",
+    "encryption_keys",
     "failures",
     "locks",
     "maintenance",
@@ -50,6 +51,7 @@ OWNERS = {
     "jinja2": ("mentha.sandbox.",),
     "yaml": ("mentha.sandbox.",),
     "jsonschema_rs": ("mentha.tools.schemas.",),
+    "cryptography": ("mentha.auth.vault.",),
     "jwt": ("mentha.auth.jwt.",),
     "pgqueuer": ("mentha.store.queue.",),
     "quicktok": ("mentha.core.tokens.",),
@@ -97,7 +99,7 @@ def libraries_of(path: Path) -> Iterator[str]:
     ("folder", "contract", "apart"), [("api", "handlers-apart", NOT_HANDLERS), ("store", "tables-apart", WITHOUT_TENANT)]
 )
 def test_module_of_a_resource_is_in_its_contract(folder: str, contract: str, apart: set[str]) -> None:
-    found = {path.stem for path in (SOURCE / folder).glob("*.py")} - (apart - {"api_keys", "maintenance", "tenants"})
+    found = {path.stem for path in (SOURCE / folder).glob("*.py")} - (apart - {"api_keys", "encryption_keys", "maintenance", "tenants"})
     assert {f"mentha.{folder}.{name}" for name in found} == set(contracts()[contract])
 
 

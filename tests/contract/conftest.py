@@ -13,6 +13,7 @@ from tests.support.model_server import ModelServerHandle, running_model_server
 from tests.support.sdk import Account, NewAccount
 from tests.support.server import ServerProcess, running
 from tests.support.talk import Client
+from tests.support.vaults import KEY_TEXT
 
 # A port on which nothing listens.
 NOWHERE = "http://127.0.0.1:1/v1"
@@ -48,6 +49,7 @@ def server(worker_dsn: str, model_server: ModelServerHandle, tmp_path_factory: p
         environ={"OPENAI_BASE_URL": model_server.base_url, "OPENAI_API_KEY": sdks.PROVIDER_KEY},
         providers=json.dumps(others),
         jwt_secret=sdks.JWT_SECRET,
+        encryption_key=KEY_TEXT,
     ) as process:
         yield process
 
@@ -66,6 +68,7 @@ def odd_server(worker_dsn: str, model_server: ModelServerHandle, tmp_path_factor
         body_bytes_max="100000",
         messages_max="10",
         json_depth_max_levels="16",
+        encryption_key=KEY_TEXT,
     ) as process:
         yield process
 

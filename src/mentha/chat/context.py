@@ -23,6 +23,7 @@ class Context:
         last_seq: the number of the session's last entry when it was read.
         open_calls: ids of tool calls at the end of the history that have no result yet.
         has_docs: whether one of the agents or users has documents.
+        has_secrets: whether the tenant has any, among which may be keys of providers.
     """
 
     started_at: datetime
@@ -35,6 +36,7 @@ class Context:
     last_seq: int
     open_calls: tuple[str, ...]
     has_docs: bool = False
+    has_secrets: bool = False
 
 
 def active_agent(agents: list[JsonObject], wanted: UUID | None) -> JsonObject:

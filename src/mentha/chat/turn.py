@@ -6,9 +6,11 @@ No database connection is held while a query is embedded, templates are rendered
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
+
+from pydantic import SecretStr
 
 from mentha import observe
 from mentha.chat import answer, prompt, reply, save
@@ -30,17 +32,23 @@ from mentha.store.turns import NewTurn
 from mentha.wire.chat import ChatInput
 
 _NO_USAGE = Usage(0, 0, 0)
+ProviderKeys = Callable[[UUID], Awaitable[Mapping[str, SecretStr]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What turns work with; one for the process."""
+    """What turns work with; one for the process.
+
+    Attributes:
+        provider_keys: gives a tenant's own keys by provider.
+    """
 
     settings: Settings
     database: Database
     providers: Providers
     embedders: Embedders
     templates: Templates
+    provider_keys: ProviderKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +85,7 @@ async def run(parts: Parts, request: TurnRequest, push: Callable[[bytes], None] 
     context = await load(parts.database, request.tenant, request.session_id, request.chat)
     recalled = await recall(parts.database, parts.embedders, request.tenant, context, request.chat)
     prepared = await prepare(parts, context, recalled, request.chat)
-    route = parts.providers.route(prepared.drafted.model, custom_key=request.custom_key)
+    route = await _route(parts, request, context, prepared.drafted.model)
     options = parts.providers.options(route, {**prepared.drafted.options, **prompt.offered(prepared.drafted)})
     warnings = [*prepared.drafted.warnings, *options.warnings]
     docs = dumps(recalled.references)
@@ -113,6 +121,13 @@ async def render(parts: Parts, tenant: UUID, session_id: UUID, request: ChatInpu
     context = await load(parts.database, tenant, session_id, request)
     recalled = await recall(parts.database, parts.embedders, tenant, context, request)
     return await prepare(parts, context, recalled, request), recalled
+
+
+async def _route(parts: Parts, request: TurnRequest, context: Context, model: str) -> Route:
+    """Where the turn goes, and with whose key: the request's, else the tenant's own, else the operator's."""
+    asks = context.has_secrets and not request.custom_key
+    own_keys = await parts.provider_keys(request.tenant) if asks else None
+    return parts.providers.route(model, custom_key=request.custom_key, own_keys=own_keys)
 
 
 async def _ask(

@@ -82,6 +82,14 @@ class Settings(BaseModel):
         None, description="Accept HS512 JWTs signed with this secret (64 bytes or more); `sub` names the tenant, `exp` is required."
     )
 
+    encryption_key: SecretStr | None = Field(
+        None,
+        description="Encrypts tenants' secrets: 32 random bytes in base64 or hexadecimal (`openssl rand -base64 32`). Empty: the embedded database has one of its own, and with an external one there are no secrets.",
+    )
+    encryption_key_previous: SecretStr | None = Field(
+        None, description="The key before `encryption_key`, until `mentha secrets rotate` has moved all secrets to the new one."
+    )
+
     log_format: Literal["auto", "text", "json"] = Field("auto", description="`auto` is text on a terminal and JSON elsewhere.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least important line that is logged.")
     otlp_endpoint: str | None = Field(

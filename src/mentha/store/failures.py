@@ -24,6 +24,7 @@ _CONFLICTS = {
     "tenant_name_taken": "a tenant with this name exists",
     "api_key_digest_taken": "this key is in use already",
     "projects_pkey": "a project with this id exists",
+    "secret_name_taken": "a secret with this name exists",
 }
 _MISSING = {
     "tool_agent_exists": "No agent found during create",
@@ -38,6 +39,7 @@ _BROKEN = {
     "session_situation_not_blank": "situation: must not be blank; leave it out or send null",
     "session_template_not_blank": "system_template: must not be blank; leave it out or send null",
     "session_token_budget_positive": "token_budget: must be above 0",
+    "secret_name_valid": "name: a letter, then letters, digits and underscores; 255 characters at most",
     "tenant_name_valid": "a tenant's name has 1 to 63 lower-case letters, digits, dots, dashes and underscores",
 }
 _PARTICIPANTS = {

@@ -13,12 +13,15 @@ from tests.support.transactions import refusal
 # No request can break these: their values are made by the server alone, or deleted along.
 OURS = {
     "api_key_digest_valid",
+    "encryption_key_current_once",
+    "encryption_key_state_valid",
     "entry_seq_taken",
     "job_progress_valid",
     "job_state_valid",
     "relation_head_exists",
     "relation_session_exists",
     "relation_tail_exists",
+    "secret_key_known",
     "session_agent_session_exists",
     "session_user_session_exists",
     "turn_session_exists",
