@@ -2,8 +2,8 @@
 
     claim → embed → save … → finish
 
-Docs of many tenants are taken together, so that the embedder gets full batches. What fails is given back with its reason and tried again later,
-for ever: a doc is never dropped. No database connection is held while an embedder works.
+Docs of many tenants are taken together, so that the embedder gets full batches. What fails is given back with its reason and tried again
+later, for ever: a doc is never dropped. No database connection is held while an embedder works.
 """
 
 import time
@@ -198,14 +198,19 @@ async def _embed_all(runtime: Runtime, batch: _Batch, target: EmbedderRow) -> li
             pieces = await vectors.lacking(connection, batch.keys, target.id, pieces_max=PIECES_AT_ONCE_MAX)
         if not pieces:
             return seen
-        made = await embed(embedder, docs, pieces)
+        made = await embed(embedder, docs, pieces, target)
         async with runtime.database.transaction() as tx:
             await _save(tx, batch, target, pieces, made)
         seen += pieces[: max(0, WORDS_MAX - len(seen))]
 
 
-async def embed(embedder: Embedder, docs: Mapping[Key, Claimed | Described], pieces: Sequence[Piece]) -> list[bytes]:
-    """Vectors of title and text, as the tables have them; texts with the same instruction in one call."""
+async def embed(embedder: Embedder, docs: Mapping[Key, Claimed | Described], pieces: Sequence[Piece], target: EmbedderRow) -> list[bytes]:
+    """Vectors of title and text, as the tables have them; texts with the same instruction in one call.
+
+    Raises:
+        ProviderError: the embedder's endpoint fails.
+        ConfigInvalid: it makes vectors of another size than those that are stored under its name.
+    """
     made: list[bytes] = [b""] * len(pieces)
     by_instruction: dict[str, list[int]] = {}
     for place, piece in enumerate(pieces):
@@ -213,6 +218,11 @@ async def embed(embedder: Embedder, docs: Mapping[Key, Claimed | Described], pie
     for instruction, places in by_instruction.items():
         texts = [text_of(docs[pieces[place].tenant_id, pieces[place].doc_id].title, pieces[place].text) for place in places]
         numbers = await embedder.documents(texts, instruction=instruction)
+        if numbers.shape[1] != target.dimensions:
+            raise ConfigInvalid(
+                f"the embedder `{target.name}` makes vectors of {numbers.shape[1]} numbers now, and those in use have {target.dimensions}",
+                fix="run `mentha reindex`",
+            )
         for place, row in zip(places, numbers.astype(">f2"), strict=True):
             made[place] = row.tobytes()
     return made

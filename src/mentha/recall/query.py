@@ -6,6 +6,7 @@ stands nowhere is looked for as the beginning of a word, and then among the word
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 from mentha.recall.words import is_spaceless
@@ -81,7 +82,7 @@ def compose(
     together = " & ".join([*([anchor] if anchor else []), *(f"({term.exact})" for term in terms)])
     pairs = [
         (at, at + 1, f"({first.exact}) <-> ({second.exact})")
-        for at, (first, second) in enumerate(zip(terms, terms[1:], strict=False))
+        for at, (first, second) in enumerate(pairwise(terms))
         if places[at + 1] == places[at] + 1
     ]
     return Wording(terms, places, anchor, together, pairs)
@@ -112,7 +113,7 @@ def may_be_misspelled(word: str) -> bool:
 
 
 def distance(word: str, other: str, *, limit: int) -> int | None:
-    """Letters to insert, drop, replace or swap with their neighbour to get from one word to the other; None where it takes more than `limit`.
+    """Letters to insert, drop, replace or swap to get from one word to the other; None where it takes more than `limit`.
 
     Source: the optimal string alignment distance (Damerau, 1964).
     """

@@ -170,6 +170,10 @@ async def _embed(embedders: Embedders, survey: Survey, wanted: Query) -> tuple[_
     except (ProviderError, ConfigInvalid, Unavailable) as error:
         emit(RecallDegraded(embedder=row.name, reason=error.reason))
         return None, [f"the embedder `{row.name}` failed ({error.reason}): the documents were searched by words alone"]
+    if made.shape[1] != row.dimensions:
+        return None, [
+            f"the embedder `{row.name}` makes other vectors now: the documents were searched by words alone until `mentha reindex`"
+        ]
     middle = made.sum(axis=0)
     return _Sought(row, (middle / max(float(np.linalg.norm(middle)), 1e-9)).astype(">f2").tobytes(), calibration), []
 
@@ -262,6 +266,7 @@ def _rank(hits: _Hits, wanted: Query, sought: _Sought | None) -> list[Ranked[Key
         return [Ranked(key, cosine) for key, cosine in near.items()]
     if wanted.alpha < 1:
         near |= {key: hits.cosines[key] for key in by_words if key in hits.cosines}
+    # Cosines and not confidences: those are bent at the cut, and all that matters here is how far apart the hits are.
     return rank.fuse(by_words, near, alpha=wanted.alpha)
 
 
