@@ -41,6 +41,8 @@ router = APIRouter(tags=["docs"], route_class=Route)
 
 # Longer texts are made ready in a thread.
 INLINE_CHARS_MAX = 20_000
+# Longer texts take their turn behind other bulk work, so that nobody's search waits for them.
+QUERY_CHARS_MAX = 2_000
 Embeddings = Annotated[bool, Query(description="Whether to give the vectors")]
 
 
@@ -154,7 +156,8 @@ async def embed(body: EmbedQueryRequest, _: TenantId, runtime: RuntimeOf) -> Res
     """Make vectors of texts, by the embedder that searches use"""
     texts = [body.text] if isinstance(body.text, str) else body.text
     embedder = await index.active(runtime)
-    made = await embedder.queries(texts, instruction=body.embed_instruction)
+    make = embedder.queries if sum(map(len, texts)) <= QUERY_CHARS_MAX else embedder.documents
+    made = await make(texts, instruction=body.embed_instruction)
     return Response(dumps({"vectors": made.tolist()}), media_type="application/json")
 
 

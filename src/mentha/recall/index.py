@@ -6,9 +6,11 @@ Docs of many tenants are taken together, so that the embedder gets full batches.
 later, for ever: a doc is never dropped. No database connection is held while an embedder works.
 """
 
+import asyncio
+import contextlib
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
@@ -29,8 +31,10 @@ from mentha.store.vectors import Claimed, Described, Key, Piece
 KIND = "index"
 INDEX_KIND = "vector_index"
 DOCS_AT_ONCE_MAX = 64
-PIECES_AT_ONCE_MAX = 256
-LEASE_S = 120.0
+PIECES_AT_ONCE_MAX = 128
+# A worker that works renews its lease; one that died holds its docs for so long.
+LEASE_S = 20.0
+RENEW_S = 5.0
 # A wake-up works until nothing is due; this ends one that others keep busy, and another is sent.
 ROUNDS_MAX = 1_000
 BACKOFF_S = (2.0, 5.0, 15.0, 60.0, 300.0, 900.0)
@@ -173,19 +177,45 @@ async def _claim(database: Database) -> _Batch:
 async def _index(runtime: Runtime, batch: _Batch, targets: Sequence[EmbedderRow]) -> None:
     """Make all vectors of a batch; what fails is given back."""
     try:
-        pieces: list[Piece] = []
-        for target in targets:
-            pieces = await _embed_all(runtime, batch, target)
-        await _learn(runtime, pieces)
-        async with runtime.database.transaction() as tx:
-            done = await vectors.finish(tx, batch.keys, batch.mark, [target.id for target in targets])
+        async with _leased(runtime.database, batch):
+            pieces: list[Piece] = []
+            for target in targets:
+                pieces = await _embed_all(runtime, batch, target)
+            await _learn(runtime, pieces)
+            async with runtime.database.transaction() as tx:
+                done = await vectors.finish(tx, batch.keys, batch.mark, [target.id for target in targets])
     except Lost:
         return
+    except asyncio.CancelledError:
+        # The worker stops: the next one need not wait for the lease to end.
+        with contextlib.suppress(MenthaError):
+            async with runtime.database.transaction() as tx:
+                await vectors.release(tx, batch.keys, batch.mark)
+        raise
     except (ProviderError, ConfigInvalid) as error:
         await _fail(runtime, batch, targets, error)
         return
     emit(DocsIndexed(docs=done, embedder=targets[0].name))
     await _want_index(runtime, pieces, targets)
+
+
+@contextlib.asynccontextmanager
+async def _leased(database: Database, batch: _Batch) -> AsyncGenerator[None]:
+    """Keep the lease of a batch while the block runs, however long an embedder takes."""
+
+    async def renew() -> None:
+        while True:
+            await asyncio.sleep(RENEW_S)
+            with contextlib.suppress(MenthaError):  # the database is away; storing will tell
+                async with database.transaction() as tx:
+                    await vectors.renew(tx, batch.keys, batch.mark, lease_s=LEASE_S)
+
+    renewing = asyncio.create_task(renew())
+    try:
+        yield
+    finally:
+        renewing.cancel()
+        await asyncio.wait([renewing])
 
 
 async def _embed_all(runtime: Runtime, batch: _Batch, target: EmbedderRow) -> list[Piece]:

@@ -46,6 +46,7 @@ class Query:
         vector: a vector of the caller's own.
         language: of the text, as the text search names it; None for unknown.
         confidence: the least confidence of a hit by vector.
+        words_min: in a hybrid search, the least score by words of a hit that is not near enough by meaning.
         trigram_threshold: the least similarity of words that are taken for misspelled ones; None judges by letters.
     """
 
@@ -60,6 +61,7 @@ class Query:
     mmr_strength: float = 0.5
     k_multiplier: int = 5
     trigram_threshold: float | None = None
+    words_min: float = 0.0
 
     @property
     def pool(self) -> int:
@@ -265,6 +267,7 @@ def _rank(hits: _Hits, wanted: Query, sought: _Sought | None) -> list[Ranked[Key
     if wanted.mode == "vector":
         return [Ranked(key, cosine) for key, cosine in near.items()]
     if wanted.alpha < 1:
+        by_words = {key: score for key, score in by_words.items() if key in near or score >= wanted.words_min}
         near |= {key: hits.cosines[key] for key in by_words if key in hits.cosines}
     # Cosines and not confidences: those are bent at the cut, and all that matters here is how far apart the hits are.
     return rank.fuse(by_words, near, alpha=wanted.alpha)

@@ -194,6 +194,17 @@ async def fail(tx: Tx, keys: Sequence[Key], mark: UUID, *, reason: str, retry_af
     await tx.execute(FAIL, mark, [tenant for tenant, _ in keys], [doc for _, doc in keys], reason, retry_after_s)
 
 
+RELEASE = """
+UPDATE docs d SET claim = NULL, due_at = now(), attempts = d.attempts - 1
+WHERE d.claim = $1 AND (d.tenant_id, d.id) IN (SELECT * FROM unnest($2::uuid[], $3::uuid[]))
+"""
+
+
+async def release(tx: Tx, keys: Sequence[Key], mark: UUID) -> None:
+    """Give the docs back as if they had not been taken."""
+    await tx.execute(RELEASE, mark, [tenant for tenant, _ in keys], [doc for _, doc in keys])
+
+
 DUE = "SELECT min(d.due_at) <= now() FROM docs d WHERE d.embedded_at IS NULL"
 
 
