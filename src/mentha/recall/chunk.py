@@ -82,7 +82,7 @@ def split(text: str, *, chars_max: int, overlap_chars: int) -> list[Chunk]:
     """`text` in chunks of at most `chars_max` characters, in order; everything but space is in one of them at least.
 
     A text that fits is one chunk, unchanged; so is a blank one, cut to size. There are at most 2 · length / (chars_max - overlap_chars) + 1
-    chunks. Takes some 0.1 ms for 1,000 characters.
+    chunks. Takes some 0.2 ms for 1,000 characters.
 
     Args:
         chars_max: at least 1.

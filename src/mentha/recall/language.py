@@ -40,7 +40,7 @@ STRANGE_LETTER_COST = 0.5
 STRANGE_LETTERS_MAX = 3
 # Groups and endings are for short texts; in longer ones function words tell enough, in less time.
 GROUPS_CHARS_MAX, ENDINGS_WORDS_MAX = 1_000, 100
-ENDING_CHARS_MAX = 5
+ENDING_CHARS_MAX = 6
 # A single Chinese character is enough to tell its script, a single Greek letter may be a unit.
 SCRIPT_LETTERS_MIN = 3
 SCRIPT_SHARE_MIN = 0.15
@@ -71,7 +71,7 @@ _SUBTAG = re.compile(r"[-_]")
 def detect(text: str) -> str:
     """The name of the language that `text` is written in, or `unknown` where its beginning does not tell.
 
-    Takes some 0.3 ms for 4,000 characters; what comes after them is not looked at. Of a mixed text the language that has most of it.
+    Takes some 0.1 ms for a sentence and 0.8 ms for 4,000 characters; what comes after them is not looked at. Of a mixed text the language that has most of it.
     """
     sample = _Sample(unicodedata.normalize("NFKC", _MARKS_TOO_MANY.sub(r"\1", text[:CHARS_MAX])).lower())
     return next((name for script in _scripts(sample.chars) if (name := _in_script(script, sample)) is not None), UNKNOWN)

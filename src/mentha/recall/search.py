@@ -157,6 +157,8 @@ async def _embed(embedders: Embedders, survey: Survey, wanted: Query) -> tuple[_
     np = lazy.load("numpy")
     if wanted.vector is not None:
         given = np.asarray(wanted.vector, dtype="f8")
+        # By its largest number first: the squares of very large or small ones are infinite, or zero.
+        given = given / (np.abs(given).max() or 1)
         length = float(np.linalg.norm(given))
         if len(given) != row.dimensions or length == 0:
             fault = f"has {len(given)} numbers" if length else "is all zeros"
