@@ -88,7 +88,7 @@ async def test_vector_that_does_not_fit_is_unprocessable_and_names_the_field(top
 
 
 async def test_mmr_leaves_out_what_repeats_a_better_hit(sdk: AsyncJulep, owner: Owner) -> None:
-    for number in range(4):
+    for number in range(3):
         await owner.add(f"Rain {number}", "Heavy rain is expected tomorrow in the north.")
     last = await owner.add("Umbrella", "Take an umbrella when it rains.")
     await indexed(sdk, last, *(await owner.docs.list(owner.id)).items)

@@ -70,14 +70,14 @@ def _routes(kind: OwnerKind) -> None:
         await queue.wake(tx, index.KIND)
         return created
 
-    @router.get(f"{owner_path}/docs")
+    @router.get(f"{owner_path}/docs", responses=errors())
     async def list_docs(
         owner_id: Annotated[UUID, of], tenant: TenantId, tx: Statement, page: FilteredPage, include_embeddings: Embeddings = True
     ) -> DocPage:
         """List Docs"""
         return DocPage(items=await docs.list_(tx, tenant, kind, owner_id, page, include_embeddings=include_embeddings))
 
-    @router.delete(f"{owner_path}/docs", status_code=202)
+    @router.delete(f"{owner_path}/docs", status_code=202, responses=errors())
     async def bulk_delete_docs(owner_id: Annotated[UUID, of], body: BulkDeleteDocsRequest, tenant: TenantId, tx: Tx) -> DocsDeletedResponse:
         """Delete the Docs that a filter matches, or all"""
         wanted = filters.to_jsonpath(body.metadata_filter)
@@ -112,7 +112,7 @@ def _routes(kind: OwnerKind) -> None:
         """Delete Doc"""
         return ResourceDeletedResponse(id=doc_id, deleted_at=await docs.delete(tx, tenant, doc_id, owner=owner_of(kind, owner_id)))
 
-    @router.post(f"{owner_path}/search", response_model=DocSearchResponse)
+    @router.post(f"{owner_path}/search", response_model=DocSearchResponse, responses=errors())
     async def search_docs(owner_id: Annotated[UUID, of], body: DocSearchRequest, tenant: TenantId, runtime: RuntimeOf) -> Response:
         """Search in the Docs by words, by meaning, or both"""
         began = time.perf_counter()
@@ -209,7 +209,7 @@ async def _prepared(runtime: Any, text: _Text, metadata: JsonObject) -> NewDoc:
         configuration=made.configuration,
         embed_instruction=text.instruction,
         digest=made.digest,
-        chunks=[NewChunk(piece.text, piece.words) for piece in made.pieces],
+        chunks=[NewChunk(piece.text, piece.heading, piece.words, piece.heading_words) for piece in made.pieces],
     )
 
 

@@ -42,6 +42,8 @@ REASON_CHARS_MAX = 500
 # Exact search is as good for smaller owners.
 INDEXED_OWNER_VECTORS_MIN = 10_000
 WORDS_MAX = 5_000
+# Chunks of one batch whose owners are looked at in the end.
+SEEN_MAX = 5_000
 WORD_CHARS = range(4, 33)
 LEARNED_MAX = 200_000
 
@@ -69,7 +71,7 @@ class Place(Protocol):
 
 
 class Lost(Exception):
-    """The docs are no longer this worker's, or the embedder no longer counts."""
+    """An embedder no longer counts: `mentha reindex` moved on meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,6 @@ async def targets_of(runtime: Runtime) -> list[EmbedderRow] | None:
     try:
         await register(runtime, runtime.embedders.wanted, state="active")
     except (ProviderError, ConfigInvalid) as error:
-        emit(IndexingFailed(docs=0, embedder=runtime.embedders.wanted, reason=error.reason, retry_after_s=BACKOFF_S[3]))
         await _put_off(runtime, error)
         return None
     async with runtime.database.connection() as connection:
@@ -181,16 +182,14 @@ async def _index(runtime: Runtime, batch: _Batch, targets: Sequence[EmbedderRow]
             pieces: list[Piece] = []
             for target in targets:
                 pieces = await _embed_all(runtime, batch, target)
-            await _learn(runtime, pieces)
-            async with runtime.database.transaction() as tx:
-                done = await vectors.finish(tx, batch.keys, batch.mark, [target.id for target in targets])
+            done = await _finish(runtime.database, batch, targets)
     except Lost:
+        await _release(runtime.database, batch)
         return
     except asyncio.CancelledError:
         # The worker stops: the next one need not wait for the lease to end.
         with contextlib.suppress(MenthaError):
-            async with runtime.database.transaction() as tx:
-                await vectors.release(tx, batch.keys, batch.mark)
+            await _release(runtime.database, batch)
         raise
     except (ProviderError, ConfigInvalid) as error:
         await _fail(runtime, batch, targets, error)
@@ -222,16 +221,21 @@ async def _embed_all(runtime: Runtime, batch: _Batch, target: EmbedderRow) -> li
     """Vectors of one embedder for all chunks of a batch that lack them; gives these chunks."""
     embedder = runtime.embedders.get(target.name)
     docs = {(doc.tenant_id, doc.id): doc for doc in batch.docs}
+    left = batch.keys
     seen: list[Piece] = []
-    while True:
+    while left:
         async with runtime.database.connection() as connection:
-            pieces = await vectors.lacking(connection, batch.keys, target.id, pieces_max=PIECES_AT_ONCE_MAX)
+            pieces = await vectors.lacking(connection, left, target.id, pieces_max=PIECES_AT_ONCE_MAX)
         if not pieces:
-            return seen
+            break
+        # First of all: whoever takes over from a worker that dies here finds no chunk without a vector, and learns nothing from it.
+        await _learn(runtime, pieces)
         made = await embed(embedder, docs, pieces, target)
         async with runtime.database.transaction() as tx:
-            await _save(tx, batch, target, pieces, made)
-        seen += pieces[: max(0, WORDS_MAX - len(seen))]
+            lost = await _save(tx, batch, target, pieces, made)
+        left = [key for key in left if key not in lost]
+        seen += pieces[: max(0, SEEN_MAX - len(seen))]
+    return seen
 
 
 async def embed(embedder: Embedder, docs: Mapping[Key, Claimed | Described], pieces: Sequence[Piece], target: EmbedderRow) -> list[bytes]:
@@ -246,7 +250,7 @@ async def embed(embedder: Embedder, docs: Mapping[Key, Claimed | Described], pie
     for place, piece in enumerate(pieces):
         by_instruction.setdefault(docs[piece.tenant_id, piece.doc_id].embed_instruction or "", []).append(place)
     for instruction, places in by_instruction.items():
-        texts = [text_of(docs[pieces[place].tenant_id, pieces[place].doc_id].title, pieces[place].text) for place in places]
+        texts = [text_of(docs[pieces[place].tenant_id, pieces[place].doc_id].title, pieces[place]) for place in places]
         numbers = await embedder.documents(texts, instruction=instruction)
         if numbers.shape[1] != target.dimensions:
             raise ConfigInvalid(
@@ -258,26 +262,45 @@ async def embed(embedder: Embedder, docs: Mapping[Key, Claimed | Described], pie
     return made
 
 
-def text_of(title: str, text: str) -> str:
-    """What is embedded for a chunk: its doc's title tells what the piece is about."""
-    return f"{title}\n{text}" if title.strip() else text
+def text_of(title: str, piece: Piece) -> str:
+    """What is embedded for a chunk: title and heading tell what it is about."""
+    return "\n".join(line for line in (title, piece.heading, piece.text) if line.strip()) or piece.text
 
 
-async def _save(tx: Any, batch: _Batch, target: EmbedderRow, pieces: Sequence[Piece], made: Sequence[bytes]) -> None:
-    """Store vectors of docs that are still this worker's.
+async def _save(tx: Any, batch: _Batch, target: EmbedderRow, pieces: Sequence[Piece], made: Sequence[bytes]) -> set[Key]:
+    """Store vectors of docs that are still this worker's; gives those that are not.
 
     Raises:
-        Lost: none is, or the embedder no longer counts.
+        Lost: the embedder no longer counts.
     """
     if target.id not in await rows.hold(tx, [target.id]):
         raise Lost
-    held = await vectors.renew(tx, list(dict.fromkeys((piece.tenant_id, piece.doc_id) for piece in pieces)), batch.mark, lease_s=LEASE_S)
+    keys = list(dict.fromkeys((piece.tenant_id, piece.doc_id) for piece in pieces))
+    held = await vectors.renew(tx, keys, batch.mark, lease_s=LEASE_S)
     kept = [place for place, piece in enumerate(pieces) if (piece.tenant_id, piece.doc_id) in held]
-    if not kept:
-        raise Lost
     await vectors.save(tx, target.id, [pieces[place] for place in kept], [made[place] for place in kept])
     if len(pieces) == PIECES_AT_ONCE_MAX:
         await vectors.tell_progress(tx, list(held), target.id)
+    return set(keys) - held
+
+
+async def _finish(database: Database, batch: _Batch, targets: Sequence[EmbedderRow]) -> int:
+    """Mark the docs done that have all their vectors; gives how many.
+
+    Raises:
+        Lost: one of the embedders no longer counts. It is held, or docs without vectors of the next one would count as done.
+    """
+    ids = [target.id for target in targets]
+    async with database.transaction() as tx:
+        if await rows.hold(tx, ids) != set(ids):
+            raise Lost
+        return await vectors.finish(tx, batch.keys, batch.mark, ids)
+
+
+async def _release(database: Database, batch: _Batch) -> None:
+    """Give back what is still this worker's, as if it had not been taken."""
+    async with database.transaction() as tx:
+        await vectors.release(tx, batch.keys, batch.mark)
 
 
 async def _fail(runtime: Runtime, batch: _Batch, targets: Sequence[EmbedderRow], error: MenthaError) -> None:
@@ -286,19 +309,22 @@ async def _fail(runtime: Runtime, batch: _Batch, targets: Sequence[EmbedderRow],
         for doc in batch.docs:
             await _index(runtime, _Batch(batch.mark, [doc]), targets)
         return
-    attempts = max(doc.attempts for doc in batch.docs)
-    pause_s = max(BACKOFF_S[min(attempts, len(BACKOFF_S)) - 1], error.retry_after_s or 0.0)
-    async with runtime.database.transaction() as tx:
-        await vectors.fail(tx, batch.keys, batch.mark, reason=_told(error), retry_after_s=pause_s)
-    emit(IndexingFailed(docs=len(batch.docs), embedder=targets[0].name, reason=error.reason, retry_after_s=pause_s))
+    await _give_back(runtime, batch, targets[0].name, error)
 
 
 async def _put_off(runtime: Runtime, error: MenthaError) -> None:
     """No embedder can be used: whatever is due says so, and waits."""
     batch = await _claim(runtime.database)
     if batch.docs:
-        async with runtime.database.transaction() as tx:
-            await vectors.fail(tx, batch.keys, batch.mark, reason=_told(error), retry_after_s=BACKOFF_S[3])
+        await _give_back(runtime, batch, runtime.embedders.wanted, error)
+
+
+async def _give_back(runtime: Runtime, batch: _Batch, embedder: str, error: MenthaError) -> None:
+    attempts = max(doc.attempts for doc in batch.docs)
+    pause_s = max(BACKOFF_S[min(attempts, len(BACKOFF_S)) - 1], error.retry_after_s or 0.0)
+    async with runtime.database.transaction() as tx:
+        await vectors.fail(tx, batch.keys, batch.mark, reason=_told(error), retry_after_s=pause_s)
+    emit(IndexingFailed(docs=len(batch.docs), embedder=embedder, reason=error.reason, retry_after_s=pause_s))
 
 
 def _told(error: MenthaError) -> str:

@@ -71,7 +71,8 @@ _SUBTAG = re.compile(r"[-_]")
 def detect(text: str) -> str:
     """The name of the language that `text` is written in, or `unknown` where its beginning does not tell.
 
-    Takes some 0.1 ms for a sentence and 0.8 ms for 4,000 characters; what comes after them is not looked at. Of a mixed text the language that has most of it.
+    Takes some 0.1 ms for a sentence and 0.8 ms for 4,000 characters; what comes after them is not looked at. Of a mixed text the language
+    that has most of it.
     """
     sample = _Sample(unicodedata.normalize("NFKC", _MARKS_TOO_MANY.sub(r"\1", text[:CHARS_MAX])).lower())
     return next((name for script in _scripts(sample.chars) if (name := _in_script(script, sample)) is not None), UNKNOWN)

@@ -4,6 +4,7 @@ Words are ORed and ranked; all of them together, and neighbours as a phrase, cou
 stands nowhere is looked for as the beginning of a word, and then among the words that resemble it.
 """
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -149,8 +150,13 @@ def _term(word: str, by_configuration: Mapping[str, Sequence[str]], own: str | N
     begins = " | ".join(f"{quoted(form[0])}:*" for form in forms if len(form) == 1)
     if is_spaceless(word):
         # Texts of such scripts are stored as pairs of letters; a single letter is the beginning of a pair.
-        return Term(begins if len(word) == 1 and begins else exact, exact)
+        return Term(begins if _is_letter(word) and begins else exact, exact)
     return Term(exact, begins if begins and len(word) >= PREFIX_CHARS_MIN and not word.isdecimal() else exact)
+
+
+def _is_letter(word: str) -> bool:
+    """Whether it is one letter, with its marks."""
+    return all(unicodedata.category(mark).startswith("M") for mark in word[1:])
 
 
 def _all(lexemes: Sequence[str]) -> str:

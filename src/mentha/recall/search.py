@@ -5,8 +5,8 @@
 No database connection is held while the query is embedded. Recall in chat and the search endpoints differ only in the `Query` they make.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from uuid import UUID
 
@@ -232,7 +232,15 @@ async def _by_words(
     unknown = [wording.places[at] for at in hits.missing if query.may_be_misspelled(words[wording.places[at]])]
     if unknown and (likes := await _likes(tx, tenant, survey, wanted, words, unknown)):
         hits = await look(compose(likes))
-    return hits.hits
+    return list(_falling(hits.hits))
+
+
+def _falling(hits: Sequence[WordHit]) -> Iterator[WordHit]:
+    """The hits with scores that never rise: what only resembles the query's words counts no more than what has one, also in a fusion."""
+    least = 1.0
+    for hit in hits:
+        least = min(least, hit.score)
+        yield replace(hit, score=least)
 
 
 async def _likes(tx: Tx, tenant: UUID, survey: Survey, wanted: Query, words: Sequence[str], unknown: Sequence[int]) -> dict[int, list[str]]:

@@ -64,10 +64,11 @@ class Piece:
     index: int
     owner: str
     text: str
+    heading: str
 
 
 LACKING = """
-SELECT c.tenant_id, c.doc_id, c.index, c.owner, c.text
+SELECT c.tenant_id, c.doc_id, c.index, c.owner, c.text, c.heading
 FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS k (tenant_id, doc_id, place)
 JOIN chunks c ON c.tenant_id = k.tenant_id AND c.doc_id = k.doc_id
 WHERE NOT EXISTS (
