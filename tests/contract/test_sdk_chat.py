@@ -254,9 +254,7 @@ async def test_chat_history_is_there_when_the_answer_is(sdk: AsyncJulep, models:
         ("session", {"token_budget": 1000}, "token_budget"),
         ("session", {"forward_tool_calls": True}, "forward_tool_calls"),
         ("session", {"auto_run_tools": True}, "auto_run_tools"),
-        ("session", {"recall_options": {"mode": "text"}}, "recall"),
         ("chat", {"auto_run_tools": True}, "auto_run_tools"),
-        ("chat", {"recall": True}, "recall"),
     ],
 )
 async def test_chat_says_what_does_not_act_yet_and_answers(

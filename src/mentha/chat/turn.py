@@ -2,7 +2,8 @@
 
     load → recall → draft → render → compose → ask → save
 
-No database connection is held while a query is embedded, templates are rendered or the model is asked. Until `save`, nothing of the turn is stored.
+No database connection is held while a query is embedded, templates are rendered or the model is asked. Until `save`, nothing of the turn
+is stored.
 """
 
 import time

@@ -13,6 +13,7 @@ from mentha.chat.running import Turns
 from mentha.chat.turn import Parts
 from mentha.core.config import Settings
 from mentha.observe import trace
+from mentha.observe.events import EmbedderDiffers
 from mentha.observe.metrics import Metrics
 from mentha.providers.embedders import Embedders
 from mentha.providers.service import Providers
@@ -24,6 +25,7 @@ from mentha.server.database import Place
 from mentha.server.first_key import FirstKey
 from mentha.server.secrets import Secrets
 from mentha.store import embedded
+from mentha.store import embedders as rows
 from mentha.store.pool import Database
 
 
@@ -86,9 +88,22 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         stack.push_async_callback(templates.close)
         turns = Turns(Parts(settings, database, providers, embedders, templates, secrets.provider_keys))
         identity = Identity(settings, database)
+<<<<<<< HEAD
         yield Runtime(
             settings, place, database, identity, providers, embedders, Learned(), templates, vault, secrets, turns, metrics, made_key
         )
+=======
+        await _tell_of_embedder(database, embedders)
+        yield Runtime(settings, place, database, identity, providers, embedders, Learned(), templates, turns, metrics, made_key)
+>>>>>>> main
+
+
+async def _tell_of_embedder(database: Database, embedders: Embedders) -> None:
+    """A changed setting does nothing by itself: the vectors that are there are another embedder's."""
+    async with database.connection() as connection:
+        active = next((row for row in await rows.list_(connection) if row.state == "active"), None)
+    if active is not None and active.name != embedders.wanted:
+        observe.emit(EmbedderDiffers(wanted=embedders.wanted, active=active.name))
 
 
 def _background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:

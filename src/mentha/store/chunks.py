@@ -145,7 +145,7 @@ WITH terms AS MATERIALIZED (
     SELECT t.place, t.exact, t.weight, count(h.place) AS chunks, count(h.place) >= $8 AS is_common,
         ln(1 + (greatest($9 - count(h.place), 0) + 0.5) / (count(h.place) + 0.5)) AS idf
     FROM terms t LEFT JOIN hits h USING (place) GROUP BY t.place, t.exact, t.weight
-), length AS (
+), length AS MATERIALIZED (
     SELECT greatest(avg(h.size), 1) AS average FROM hits h
 ), telling AS (
     SELECT h.* FROM hits h JOIN weighed w USING (place)

@@ -24,10 +24,16 @@ _CONFLICTS = {
     "tenant_name_taken": "a tenant with this name exists",
     "api_key_digest_taken": "this key is in use already",
     "projects_pkey": "a project with this id exists",
+<<<<<<< HEAD
     "secret_name_taken": "a secret with this name exists",
+=======
+    "doc_content_taken": "the owner has a document with this title and content",
+>>>>>>> main
 }
 _MISSING = {
     "tool_agent_exists": "No agent found during create",
+    "doc_agent_exists": "No agent found during create",
+    "doc_user_exists": "No user found during create",
     "agent_project_exists": "No project found",
     "user_project_exists": "No project found",
     "turn_session_exists": "No session found",
