@@ -64,11 +64,7 @@ def _routes(kind: OwnerKind) -> None:
     @router.post(f"{owner_path}/docs", status_code=201, responses=errors(400, 404, 409))
     async def create_doc(owner_id: Annotated[UUID, of], body: CreateDocRequest, tenant: TenantId, runtime: RuntimeOf, tx: Tx) -> Doc:
         """Create Doc"""
-        text = _Text(body.title, _parts(body.content), body.embed_instruction, body.language)
-        doc = await _prepared(runtime, text, body.metadata or {})
-        created = await docs.create(tx, tenant, kind, owner_id, doc, doc_id=new_id(), job_id=new_id())
-        await queue.wake(tx, index.KIND)
-        return created
+        return await create_in(runtime, tx, tenant, kind, owner_id, body)
 
     @router.get(f"{owner_path}/docs", responses=errors())
     async def list_docs(
@@ -115,12 +111,7 @@ def _routes(kind: OwnerKind) -> None:
     @router.post(f"{owner_path}/search", response_model=DocSearchResponse, responses=errors())
     async def search_docs(owner_id: Annotated[UUID, of], body: DocSearchRequest, tenant: TenantId, runtime: RuntimeOf) -> Response:
         """Search in the Docs by words, by meaning, or both"""
-        began = time.perf_counter()
-        scope = Scope((owner_of(kind, owner_id),), filters.to_jsonpath(body.metadata_filter))
-        result = await search.search(runtime.database, runtime.embedders, tenant, scope, _wanted(body))
-        found = [search.reference(hit, include_embeddings=body.include_embeddings) for hit in result.found]
-        took_s = max(time.perf_counter() - began, 1e-6)
-        return Response(dumps({"docs": found, "time": took_s, "warnings": result.warnings}), media_type="application/json")
+        return Response(dumps(await search_in(runtime, tenant, kind, owner_id, body)), media_type="application/json")
 
 
 _routes("agent")
@@ -154,11 +145,41 @@ async def delete_any_doc(doc_id: UUID, tenant: TenantId, tx: Tx) -> ResourceDele
 @router.post("/embed", response_model=EmbedQueryResponse, responses=errors(400, 429, 502, 504))
 async def embed(body: EmbedQueryRequest, _: TenantId, runtime: RuntimeOf) -> Response:
     """Make vectors of texts, by the embedder that searches use"""
+    return Response(dumps(await vectors_of(runtime, body)), media_type="application/json")
+
+
+# The three below serve tools of type `system` as well, which call them by `server/system_ops.py`.
+
+
+async def create_in(runtime: Any, tx: Any, tenant: UUID, kind: OwnerKind, owner_id: UUID, body: CreateDocRequest) -> Doc:
+    """Store a new doc, and have its vectors made. Needs a transaction around it.
+
+    Raises:
+        NotFound, Conflict, FieldInvalid: as the operation answers.
+    """
+    text = _Text(body.title, _parts(body.content), body.embed_instruction, body.language)
+    doc = await _prepared(runtime, text, body.metadata or {})
+    created = await docs.create(tx, tenant, kind, owner_id, doc, doc_id=new_id(), job_id=new_id())
+    await queue.wake(tx, index.KIND)
+    return created
+
+
+async def search_in(runtime: Any, tenant: UUID, kind: OwnerKind, owner_id: UUID, body: Any) -> JsonObject:
+    """What a search in the docs of an agent or a user finds, as the operation answers it. `body` is a `DocSearchRequest` of any mode."""
+    began = time.perf_counter()
+    scope = Scope((owner_of(kind, owner_id),), filters.to_jsonpath(body.metadata_filter))
+    result = await search.search(runtime.database, runtime.embedders, tenant, scope, _wanted(body))
+    found = [search.reference(hit, include_embeddings=body.include_embeddings) for hit in result.found]
+    return {"docs": found, "time": max(time.perf_counter() - began, 1e-6), "warnings": result.warnings}
+
+
+async def vectors_of(runtime: Any, body: EmbedQueryRequest) -> JsonObject:
+    """The vectors of texts, as the operation answers them."""
     texts = [body.text] if isinstance(body.text, str) else body.text
     embedder = await index.active(runtime)
     make = embedder.queries if sum(map(len, texts)) <= QUERY_CHARS_MAX else embedder.documents
     made = await make(texts, instruction=body.embed_instruction)
-    return Response(dumps({"vectors": made.tolist()}), media_type="application/json")
+    return {"vectors": made.tolist()}
 
 
 async def _update(runtime: Any, tx: Any, tenant: UUID, doc_id: UUID, owner: str | None, body: UpdateDocRequest) -> Doc:

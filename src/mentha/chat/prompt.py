@@ -114,6 +114,14 @@ def offered(drafted: Drafted) -> JsonObject:
     return {"tools": tools, **({"tool_choice": drafted.tool_choice} if drafted.tool_choice else {})}
 
 
+def with_choice(options: JsonObject, first: Any, choice: Any) -> JsonObject:
+    """Options of one round: those of the turn, with `choice` where it is another one than the turn's own, `first`."""
+    if choice == first or "tools" not in options:
+        return options
+    rest = {name: value for name, value in options.items() if name != "tool_choice"}
+    return {**rest, "tool_choice": choice} if choice else rest
+
+
 def _settings(agent: JsonObject, request: ChatInput) -> tuple[JsonObject, list[str]]:
     """Model and options: the agent's model < its default settings < what the request says, an explicit null included."""
     defaults = agent["default_settings"] or {}
@@ -180,8 +188,6 @@ def _variables(context: Context, request: ChatInput, model: str, settings: JsonO
 def _not_done(context: Context, request: ChatInput) -> list[str]:
     session = context.session
     asked = {
-        "auto_run_tools does not act yet: calls of tools are returned": request.auto_run_tools or session["auto_run_tools"],
-        "forward_tool_calls does not act yet: calls of tools are returned in any case": session["forward_tool_calls"],
         "context_overflow does not act yet: the whole history is sent": session["context_overflow"],
         "token_budget does not act yet: the whole history is sent": session["token_budget"],
         "remember does not act yet": request.remember,

@@ -1,6 +1,6 @@
 """A chat turn, from its request to its stored answer: one function that names the stages in order.
 
-    load → recall → draft → render → compose → ask → save
+    load → recall → draft → render → compose → ask (⇄ tools) → save
 
 No database connection is held while a query is embedded, templates are rendered or the model is asked. Until `save`, nothing of the turn
 is stored.
@@ -8,13 +8,14 @@ is stored.
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from uuid import UUID
 
 from pydantic import SecretStr
 
 from mentha import observe
-from mentha.chat import answer, prompt, reply, save
+from mentha.chat import answer, prompt, reply, rounds, save
 from mentha.chat.context import Context
 from mentha.chat.load import load
 from mentha.chat.prompt import Prompt
@@ -22,7 +23,7 @@ from mentha.chat.recall import recall
 from mentha.chat.recalled import Recalled
 from mentha.core.config import Settings
 from mentha.core.errors import ProviderTimeout
-from mentha.core.json import dumps
+from mentha.core.json import JsonObject, JsonValue, dumps
 from mentha.observe.events import TurnFinished
 from mentha.providers.embedders import Embedders
 from mentha.providers.service import Providers
@@ -30,6 +31,8 @@ from mentha.providers.types import Completion, Route, Usage
 from mentha.sandbox.templates import Templates
 from mentha.store.pool import Database
 from mentha.store.turns import NewTurn
+from mentha.tools.loop import Outcome
+from mentha.tools.run import Toolbox
 from mentha.wire.chat import ChatInput
 
 _NO_USAGE = Usage(0, 0, 0)
@@ -42,6 +45,7 @@ class Parts:
 
     Attributes:
         provider_keys: gives a tenant's own keys by provider.
+        tools: what calls of tools are run with.
     """
 
     settings: Settings
@@ -50,6 +54,7 @@ class Parts:
     embedders: Embedders
     templates: Templates
     provider_keys: ProviderKeys
+    tools: Toolbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,7 @@ class TurnRequest:
         retried: the client says that it has sent this before.
         custom_key: a provider's key that counts for this turn only.
         head: id and time of the answer.
+        depth: in how many other turns it stands, whose models asked for it by a tool.
     """
 
     tenant: UUID
@@ -71,6 +77,7 @@ class TurnRequest:
     retried: bool = False
     idempotency_key: str | None = None
     custom_key: str | None = None
+    depth: int = 0
 
 
 async def run(parts: Parts, request: TurnRequest, push: Callable[[bytes], None] | None) -> bytes:
@@ -92,9 +99,11 @@ async def run(parts: Parts, request: TurnRequest, push: Callable[[bytes], None] 
     docs = dumps(recalled.references)
     chunks = answer.Chunks(request.head, docs) if push else None
     asked = time.perf_counter()
-    completion = await _ask(parts, route, prompt.body(route.model, prepared, options.body, stream=push is not None), began, chunks, push)
+    ask = partial(_ask, parts, route, prepared, options.body, began, chunks, push)
+    outcome = await rounds.run(parts, request, context, prepared, ask, left_s=_left_s(parts, began), chunks=chunks, push=push)
+    completion, warnings = outcome.completion, [*warnings, *outcome.warnings]
     model_s = time.perf_counter() - asked
-    body = await _save(parts, request, context, prepared, completion, answer.whole(request.head, completion, warnings, docs))
+    body = await _save(parts, request, context, prepared, outcome, answer.whole(request.head, completion, warnings, docs))
     if chunks and push:
         push(chunks.last(completion.finish_reason, completion.usage, warnings))
     observe.emit(_finished(request, route, completion, time.perf_counter() - began, model_s))
@@ -132,19 +141,34 @@ async def _route(parts: Parts, request: TurnRequest, context: Context, model: st
 
 
 async def _ask(
-    parts: Parts, route: Route, body: bytes, began: float, chunks: answer.Chunks | None, push: Callable[[bytes], None] | None
+    parts: Parts,
+    route: Route,
+    prepared: Prompt,
+    options: JsonObject,
+    began: float,
+    chunks: answer.Chunks | None,
+    push: Callable[[bytes], None] | None,
+    messages: bytes,
+    choice: JsonValue,
 ) -> Completion:
-    left_s = parts.settings.turn_timeout_s - (time.perf_counter() - began)
+    """Ask the model, for `messages` in the place of the prompt's own."""
+    left_s = _left_s(parts, began)
     if left_s <= 0:
         raise ProviderTimeout(f"the turn took longer than {parts.settings.turn_timeout_s:g} s before the model was asked")
+    wanted = prompt.with_choice(options, prepared.drafted.tool_choice, choice)
+    body = prompt.body(route.model, replace(prepared, messages=messages), wanted, stream=push is not None)
     if chunks and push:
         return await reply.ask_streaming(parts.providers, route, body, timeout_s=left_s, chunks=chunks, push=push)
     return await reply.ask(parts.providers, route, body, timeout_s=left_s)
 
 
-async def _save(parts: Parts, request: TurnRequest, context: Context, prepared: Prompt, completion: Completion, body: bytes) -> bytes:
-    wanted = request.chat.save
-    entries = await save.entries_of(context, prepared.new, completion, model=completion.model) if wanted else []
+def _left_s(parts: Parts, began: float) -> float:
+    return parts.settings.turn_timeout_s - (time.perf_counter() - began)
+
+
+async def _save(parts: Parts, request: TurnRequest, context: Context, prepared: Prompt, outcome: Outcome, body: bytes) -> bytes:
+    new, completion = [*prepared.new, *rounds.drafts(outcome)], outcome.completion
+    entries = await save.entries_of(context, new, completion, model=completion.model) if request.chat.save else []
     turn = NewTurn(
         id=request.head.id,
         session_id=request.session_id,

@@ -102,7 +102,8 @@ class Settings(BaseModel):
     shutdown_grace_s: float = Field(20.0, ge=0, le=600, description="How long running requests and jobs may go on after SIGTERM.")
 
     worker: bool = Field(
-        True, description="Do background work in this process. `--no-worker` leaves it to others, of which there must be one: see `mentha worker`."
+        True,
+        description="Do background work in this process. `--no-worker` leaves it to others, of which there must be one: see `mentha worker`.",
     )
     worker_jobs_at_once_max: int = Field(10, ge=2, le=1_000, description="Most background jobs running in this process.")
     jobs_keep_s: float = Field(
@@ -122,6 +123,15 @@ class Settings(BaseModel):
         15.0, gt=0, le=60, description="A comment line is sent on a silent stream this often, so that proxies keep it open."
     )
 
+    tool_rounds_max: int = Field(
+        10, ge=1, le=100, description="Most rounds of tools in one turn; then the model must answer with what it has."
+    )
+    tool_calls_at_once_max: int = Field(8, ge=1, le=100, description="Most calls of tools that one turn runs at once; further ones wait.")
+    tool_result_bytes_max: int = Field(
+        50_000, ge=100, le=10_000_000, description="Largest result of a tool that a model gets; the rest is cut off, which it is told."
+    )
+    tool_timeout_s: float = Field(60.0, gt=0, le=3_600, description="Longest time for one call of a tool, within that of the turn.")
+
     template_timeout_s: float = Field(2.0, gt=0, le=30, description="Longest time to render one tenant's template.")
     template_memory_bytes_max: int = Field(
         256_000_000, ge=64_000_000, le=4_000_000_000, description="Most memory of a process that renders templates."
@@ -134,7 +144,9 @@ class Settings(BaseModel):
         (),
         description="What tenants' calls may reach although it is not public: `host`, `*.domain`, an address or a network (`10.0.0.0/8`), each alone or with `:port`; IPv6 with a port as `[::1]:80`. In the environment with commas between.",
     )
-    outbound_timeout_s: float = Field(30.0, gt=0, le=600, description="Longest time for one call to where a tenant wants, redirects included.")
+    outbound_timeout_s: float = Field(
+        30.0, gt=0, le=600, description="Longest time for one call to where a tenant wants, redirects included."
+    )
     outbound_response_bytes_max: int = Field(
         10_000_000, ge=1_000, le=1_000_000_000, description="Largest answer to such a call, after decompression."
     )
@@ -161,10 +173,16 @@ class Settings(BaseModel):
 
     doc_chars_max: int = Field(5_000_000, ge=1_000, le=100_000_000, description="Most characters of one document; a longer one is a 422.")
     doc_chunk_chars_max: int = Field(
-        900, ge=100, le=30_000, description="Documents are cut into pieces of at most this many characters, where their text has its joints."
+        900,
+        ge=100,
+        le=30_000,
+        description="Documents are cut into pieces of at most this many characters, where their text has its joints.",
     )
     doc_chunk_overlap_chars: int = Field(
-        120, ge=0, le=5_000, description="A piece begins with the last sentences of the one before it, at most this many characters of them."
+        120,
+        ge=0,
+        le=5_000,
+        description="A piece begins with the last sentences of the one before it, at most this many characters of them.",
     )
     embedder: str = Field(
         "local",

@@ -354,6 +354,37 @@ class OutboundRefusedSeen(Event):
     rule: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCalled(Event):
+    """The server ran a call of a tool. `kind` is the tool's type, `unknown` where a model asked for what is not there."""
+
+    level: ClassVar[Level] = "debug"
+    kind: str
+    ok: bool
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolBroke(Event):
+    """A call of a tool failed by a fault of ours; its turn goes on. `detail` says where the fault is."""
+
+    level: ClassVar[Level] = "error"
+    kind: str
+    exception: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolLoopEnded(Event):
+    """A turn with tools of the server came to its end: `answered`, `client` (its calls are the client's), or by its `rounds` or `time`."""
+
+    level: ClassVar[Level] = "debug"
+    rounds: int
+    calls: int
+    ends: str
+    took_s: float
+
+
 Subscriber = Callable[[Event], None]
 Redact = Callable[[str], str]
 

@@ -20,13 +20,16 @@ from mentha.providers.service import Providers
 from mentha.recall.index import Learned
 from mentha.sandbox.templates import Templates
 from mentha.server import database as databases
-from mentha.server import encryption, first_key
+from mentha.server import encryption, first_key, system_ops
 from mentha.server.database import Place
 from mentha.server.first_key import FirstKey
 from mentha.server.secrets import Secrets
 from mentha.store import embedded
 from mentha.store import embedders as rows
 from mentha.store.pool import Database
+from mentha.tools.outbound import Outbound
+from mentha.tools.run import Toolbox
+from mentha.tools.system import Operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +89,17 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         stack.push_async_callback(embedders.close)
         templates = Templates(settings)
         stack.push_async_callback(templates.close)
-        turns = Turns(Parts(settings, database, providers, embedders, templates, secrets.provider_keys))
+        operations: dict[str, Operation] = {}
+        tools = Toolbox(settings, Outbound(settings), operations, secrets.values)
+        turns = Turns(Parts(settings, database, providers, embedders, templates, secrets.provider_keys, tools))
         identity = Identity(settings, database)
-<<<<<<< HEAD
-        yield Runtime(
+        await _tell_of_embedder(database, embedders)
+        runtime = Runtime(
             settings, place, database, identity, providers, embedders, Learned(), templates, vault, secrets, turns, metrics, made_key
         )
-=======
-        await _tell_of_embedder(database, embedders)
-        yield Runtime(settings, place, database, identity, providers, embedders, Learned(), templates, turns, metrics, made_key)
->>>>>>> main
+        # Tools can chat, and chats use tools: here the two meet.
+        operations.update(system_ops.table(runtime))
+        yield runtime
 
 
 async def _tell_of_embedder(database: Database, embedders: Embedders) -> None:

@@ -24,11 +24,8 @@ _CONFLICTS = {
     "tenant_name_taken": "a tenant with this name exists",
     "api_key_digest_taken": "this key is in use already",
     "projects_pkey": "a project with this id exists",
-<<<<<<< HEAD
     "secret_name_taken": "a secret with this name exists",
-=======
     "doc_content_taken": "the owner has a document with this title and content",
->>>>>>> main
 }
 _MISSING = {
     "tool_agent_exists": "No agent found during create",
