@@ -50,6 +50,7 @@ def server(worker_dsn: str, model_server: ModelServerHandle, tmp_path_factory: p
         providers=json.dumps(others),
         jwt_secret=sdks.JWT_SECRET,
         encryption_key=KEY_TEXT,
+        outbound_allow="127.0.0.1",
     ) as process:
         yield process
 
@@ -68,6 +69,10 @@ def odd_server(worker_dsn: str, model_server: ModelServerHandle, tmp_path_factor
         body_bytes_max="100000",
         messages_max="10",
         json_depth_max_levels="16",
+        outbound_allow="127.0.0.1",
+        tool_rounds_max="2",
+        tool_calls_at_once_max="2",
+        tool_result_bytes_max="200",
         encryption_key=KEY_TEXT,
     ) as process:
         yield process
