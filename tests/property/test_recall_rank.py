@@ -48,9 +48,7 @@ def test_fusion_gives_each_key_once_best_first_with_scores_from_zero_to_one(
 
 
 @given(by_words=word_scores, by_vector=cosines)
-def test_fusion_with_alpha_of_zero_or_one_keeps_the_order_of_the_one_list(
-    by_words: dict[int, float], by_vector: dict[int, float]
-) -> None:
+def test_fusion_with_alpha_of_zero_or_one_keeps_the_order_of_the_one_list(by_words: dict[int, float], by_vector: dict[int, float]) -> None:
     assert [by_words[hit.key] for hit in rank.fuse(by_words, by_vector, alpha=0)] == order(by_words)
     assert [by_vector[hit.key] for hit in rank.fuse(by_words, by_vector, alpha=1)] == order(by_vector)
 
@@ -72,9 +70,9 @@ def test_fusion_puts_first_what_leads_both_lists(by_words: dict[int, float], by_
 def test_scale_keeps_order_and_has_its_middle_at_one_half(scores: dict[int, float], least: float) -> None:
     scaled = rank.scaled(scores, spread_min=least)
     assert list(scaled) == list(scores)
-    for one in scores:
-        for other in scores:
-            if scores[one] < scores[other]:
+    for one, less in scores.items():
+        for other, more in scores.items():
+            if less < more:
                 assert scaled[one] <= scaled[other]
     assume(len(set(scores.values())) > 1 and max(scores.values()) - min(scores.values()) > 1e-3)
     assert math.fsum(scaled.values()) / len(scaled) == pytest.approx(0.5)

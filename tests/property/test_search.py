@@ -95,7 +95,9 @@ class Shelf:
         self._embedder = embedder
         self._makers = makers
 
-    def found(self, shelf: Sequence[Stored], owners: tuple[int, ...], kind: int | None, *wanted: Query) -> tuple[dict[Key, Chunk], list[Result]]:
+    def found(
+        self, shelf: Sequence[Stored], owners: tuple[int, ...], kind: int | None, *wanted: Query
+    ) -> tuple[dict[Key, Chunk], list[Result]]:
         """The pieces of these owners and of this kind, and what the searches find."""
 
         async def work(database: Database, tenant: UUID) -> tuple[dict[Key, Chunk], list[Result]]:
@@ -183,9 +185,7 @@ def assert_best_first(result: Result) -> None:
 
 def cosines(known: dict[Key, Chunk], vector: Sequence[float]) -> dict[Key, float]:
     sought = np.array(vector) / np.linalg.norm(vector)
-    return {
-        key: float(chunk.vector @ sought / np.linalg.norm(chunk.vector)) for key, chunk in known.items() if chunk.vector is not None
-    }
+    return {key: float(chunk.vector @ sought / np.linalg.norm(chunk.vector)) for key, chunk in known.items() if chunk.vector is not None}
 
 
 def with_words(known: dict[Key, Chunk], text: str) -> set[Key]:

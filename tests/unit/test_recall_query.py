@@ -147,6 +147,9 @@ def test_threshold_in_place_of_letters_is_a_similarity_that_must_be_exceeded() -
     assert query.resembling(["kettel", "vvindovv"], found, 1.0) == {}
 
 
-@pytest.mark.parametrize(("word", "may"), [("kettle", True), ("cat", False), ("x100", False), ("2024", False), ("北京大学", False), ("дом2", False), ("кошка", True)])
+@pytest.mark.parametrize(
+    ("word", "may"),
+    [("kettle", True), ("cat", False), ("x100", False), ("2024", False), ("北京大学", False), ("дом2", False), ("кошка", True)],
+)
 def test_only_words_of_letters_are_taken_for_misspelled(word: str, may: bool) -> None:
     assert query.may_be_misspelled(word) is may

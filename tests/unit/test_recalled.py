@@ -18,7 +18,13 @@ def user(content: Any, **more: Any) -> dict[str, Any]:
 
 
 def reference(doc_id: str, index: int, **more: Any) -> dict[str, Any]:
-    return {"id": doc_id, "title": f"T{doc_id}", "metadata": {"n": doc_id}, "snippet": {"index": index, "content": f"{doc_id}-{index}"}, **more}
+    return {
+        "id": doc_id,
+        "title": f"T{doc_id}",
+        "metadata": {"n": doc_id},
+        "snippet": {"index": index, "content": f"{doc_id}-{index}"},
+        **more,
+    }
 
 
 def test_users_and_assistants_are_heard_in_order_and_others_are_not() -> None:

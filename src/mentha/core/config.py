@@ -94,7 +94,8 @@ class Settings(BaseModel):
     shutdown_grace_s: float = Field(20.0, ge=0, le=600, description="How long running requests and jobs may go on after SIGTERM.")
 
     worker: bool = Field(
-        True, description="Do background work in this process. `--no-worker` leaves it to others, of which there must be one: see `mentha worker`."
+        True,
+        description="Do background work in this process. `--no-worker` leaves it to others, of which there must be one: see `mentha worker`.",
     )
     worker_jobs_at_once_max: int = Field(10, ge=2, le=1_000, description="Most background jobs running in this process.")
     jobs_keep_s: float = Field(
@@ -138,10 +139,16 @@ class Settings(BaseModel):
 
     doc_chars_max: int = Field(5_000_000, ge=1_000, le=100_000_000, description="Most characters of one document; a longer one is a 422.")
     doc_chunk_chars_max: int = Field(
-        900, ge=100, le=30_000, description="Documents are cut into pieces of at most this many characters, where their text has its joints."
+        900,
+        ge=100,
+        le=30_000,
+        description="Documents are cut into pieces of at most this many characters, where their text has its joints.",
     )
     doc_chunk_overlap_chars: int = Field(
-        120, ge=0, le=5_000, description="A piece begins with the last sentences of the one before it, at most this many characters of them."
+        120,
+        ge=0,
+        le=5_000,
+        description="A piece begins with the last sentences of the one before it, at most this many characters of them.",
     )
     embedder: str = Field(
         "local",
