@@ -130,7 +130,7 @@ class Shelf:
             configuration=made.configuration,
             embed_instruction=None,
             digest=made.digest,
-            chunks=[NewChunk(piece.text, piece.words) for piece in made.pieces],
+            chunks=[NewChunk(piece.text, piece.heading, piece.words, piece.heading_words) for piece in made.pieces],
         )
         doc_id = (await docs.create(tx, tenant, owner_kind, owner_id, new, doc_id=new_id(), job_id=new_id())).id
         known: dict[Key, Chunk] = {}

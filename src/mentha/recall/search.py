@@ -296,7 +296,8 @@ def _chosen(ranked: Sequence[Ranked[Key]], rows: Sequence[ChunkRow], hits: _Hits
             cosine = hits.cosines[hit.key]
             found.append(Found(by_key[hit.key], 1 - cosine, float(sought.calibration.confidence(cosine))))
         else:
-            found.append(Found(by_key[hit.key], 1 - hit.score, hit.score))
+            score = min(max(hit.score, 0.0), 1.0)
+            found.append(Found(by_key[hit.key], 1 - score, score))
     return found
 
 
