@@ -10,6 +10,7 @@ import pytest
 from mentha.chat import answer, prompt
 from mentha.chat.context import Context
 from mentha.chat.prompt import Drafted
+from mentha.chat.recalled import Recalled
 from mentha.core.errors import BadRequest, FieldInvalid
 from mentha.core.json import loads
 from mentha.providers.types import Completion, Usage
@@ -54,7 +55,7 @@ def request(**fields: Any) -> ChatInput:
 
 
 def draft(given: Context | None = None, *, default_model: str | None = None, messages_max: int = 10, **fields: Any) -> Drafted:
-    return prompt.draft(given or context(), request(**fields), default_model=default_model, messages_max=messages_max)
+    return prompt.draft(given or context(), Recalled(), request(**fields), default_model=default_model, messages_max=messages_max)
 
 
 def spec_tool(name: str, kind: str = "function", spec: Any = None, description: str | None = None) -> dict[str, Any]:
@@ -221,10 +222,7 @@ def test_variables_name_the_parts_of_the_session_without_what_is_none_of_a_templ
         ({"auto_run_tools": True}, {}, "auto_run_tools"),
         ({}, {"auto_run_tools": True}, "auto_run_tools"),
         ({"forward_tool_calls": True}, {}, "forward_tool_calls"),
-        ({"context_overflow": "truncate"}, {}, "context_overflow"),
         ({"token_budget": 5}, {}, "token_budget"),
-        ({"recall_options": {"mode": "text"}}, {}, "recall"),
-        ({}, {"recall": True}, "recall"),
         ({}, {"remember": True}, "remember"),
     ],
 )

@@ -18,11 +18,13 @@ class Context:
         agent: the one that answers, with its `tools`.
         agents: all, in the order given.
         users: all, in the order given.
-        history: comma-joined JSON messages, b"" for none.
+        history: comma-joined JSON messages, b"" for none, and where the context has to fit: then `fit.py` reads what can.
         history_count: how many they are.
         last_seq: the number of the session's last entry when it was read.
         open_calls: ids of tool calls at the end of the history that have no result yet.
         has_docs: whether one of the agents or users has documents.
+        fold_job: the job that folds the session, where one waits or runs.
+        sources: which entries are replayed.
     """
 
     started_at: datetime
@@ -35,6 +37,8 @@ class Context:
     last_seq: int
     open_calls: tuple[str, ...]
     has_docs: bool = False
+    fold_job: UUID | None = None
+    sources: tuple[str, ...] = ()
 
 
 def active_agent(agents: list[JsonObject], wanted: UUID | None) -> JsonObject:

@@ -32,5 +32,16 @@ async def load(database: Database, tenant: UUID, session_id: UUID, request: Chat
     }
     agent = active_agent(agents, request.agent)
     return Context(
-        row.started_at, session, agent, agents, users, row.history, row.history_count, row.last_seq, open_calls(row.tail), row.has_docs
+        row.started_at,
+        session,
+        agent,
+        agents,
+        users,
+        row.history,
+        row.history_count,
+        row.last_seq,
+        open_calls(row.tail),
+        row.has_docs,
+        row.fold_job_id,
+        sources,
     )

@@ -10,7 +10,7 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
@@ -94,7 +94,8 @@ class Settings(BaseModel):
     shutdown_grace_s: float = Field(20.0, ge=0, le=600, description="How long running requests and jobs may go on after SIGTERM.")
 
     worker: bool = Field(
-        True, description="Do background work in this process. `--no-worker` leaves it to others, of which there must be one: see `mentha worker`."
+        True,
+        description="Do background work in this process. `--no-worker` leaves it to others, of which there must be one: see `mentha worker`.",
     )
     worker_jobs_at_once_max: int = Field(10, ge=2, le=1_000, description="Most background jobs running in this process.")
     jobs_keep_s: float = Field(
@@ -130,6 +131,13 @@ class Settings(BaseModel):
     model_aliases: dict[str, str] = Field(
         default_factory=dict, description="More names for models: name → `provider/model`. Wins over the shipped table."
     )
+    model_windows: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict,
+        description="How many tokens a model takes, question and answer together: name → tokens. Wins over the shipped table; of local servers nothing else is known.",
+    )
+    summary_model: str | None = Field(
+        None, description="The model that summarises conversations that became too long. Empty: the one that they use themselves."
+    )
     models_cache_s: float = Field(300.0, ge=0, le=86_400, description="How long a provider's list of models is kept.")
     providers: dict[str, ProviderSettings] = Field(
         default_factory=dict,
@@ -138,10 +146,16 @@ class Settings(BaseModel):
 
     doc_chars_max: int = Field(5_000_000, ge=1_000, le=100_000_000, description="Most characters of one document; a longer one is a 422.")
     doc_chunk_chars_max: int = Field(
-        900, ge=100, le=30_000, description="Documents are cut into pieces of at most this many characters, where their text has its joints."
+        900,
+        ge=100,
+        le=30_000,
+        description="Documents are cut into pieces of at most this many characters, where their text has its joints.",
     )
     doc_chunk_overlap_chars: int = Field(
-        120, ge=0, le=5_000, description="A piece begins with the last sentences of the one before it, at most this many characters of them."
+        120,
+        ge=0,
+        le=5_000,
+        description="A piece begins with the last sentences of the one before it, at most this many characters of them.",
     )
     embedder: str = Field(
         "local",
