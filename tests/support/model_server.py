@@ -35,8 +35,8 @@ Replies (all are values; options of `Reply` may be added by `replace`):
 for lists of models, `script("/embeddings", ...)` for embeddings of any model: there `text`, `gated` and `hang` give the vectors, and the
 others do as they do to chat. `error(200, {...})` answers with any JSON.
 
-A model whose name ends in `-x1.3` reports the tokens of each prompt: 1.3 times Mentha's count of it (`prompt_tokens`). Any other one reports
-what the reply says.
+Two kinds of names have a meaning: a model `facts-…` answers with every sentence like `Fact 12: …` that it is given, each once; a model `…-x1.3`
+reports the tokens of each prompt, 1.3 times Mentha's count of it (`prompt_tokens`), where others report what the reply says.
 
 Waiting without sleeps: `until_arrived(n)` returns once n chat requests have come in, `until_embedded(n)` once n requests for embeddings
 have, `until_held(n)` once n replies wait at a gate, `until_disconnected(n)` once n clients have hung up before their answer was complete. Counts run from the start or the last `reset`.
@@ -74,6 +74,7 @@ WAIT_S = 10.0
 HEAD_BYTES_MAX = 64_000
 BODY_BYTES_MAX = 200_000_000
 DIMENSIONS = 64
+FACT = re.compile(r"Fact \d+: [^.]*\.")
 COUNTING = re.compile(r".*-x(\d+(?:\.\d+)?)")
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -304,6 +305,9 @@ class ModelServer:
         for queue in (self._scripts.get(asked.get("model")), self._scripts.get(None)):
             if queue:
                 return queue.popleft()
+        if str(asked.get("model")).startswith("facts-"):
+            said = "\n".join(str(message.get("content")) for message in asked["messages"])
+            return text("\n".join(dict.fromkeys(FACT.findall(said))) or "No facts.")
         return text(f"ok: {last_user_text(asked)}")
 
     def _next_embedding_reply(self, asked: dict[str, Any]) -> Reply:

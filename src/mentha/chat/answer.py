@@ -25,11 +25,11 @@ class Notes:
 
     Attributes:
         context: what of it was sent, None where all of it is.
-        jobs: background work that the turn has started, or that runs for its session.
+        jobs: ids of background work that the turn has started, or that runs for its session.
     """
 
     context: JsonObject | None = None
-    jobs: tuple[UUID, ...] = ()
+    jobs: tuple[str, ...] = ()
 
 
 NO_DOCS = b"[]"

@@ -6,13 +6,15 @@ Each summary takes in the one before it, so one stands for all that is folded. N
 No database connection is held while the model works, and no turn waits for any of this. What fails is tried again, for ever.
 """
 
+import asyncio
+import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
-from mentha.chat.budget import fold_to, step_to, summary_tokens
+from mentha.chat.budget import FOLD_AT, FOLD_TO, fold_to, step_to, summary_tokens
 from mentha.chat.load import REPLAYED, REPLAYED_TOOLS
 from mentha.chat.messages import countable
 from mentha.core import tokens
@@ -29,12 +31,15 @@ from mentha.store.pool import Database
 from mentha.store.queue import Job
 
 KIND = "summarise"
-# A model has this long; a lease has to be longer.
+# A model has this long for one summary.
 MODEL_S = 90.0
-LEASE_S = 150.0
+# A worker that works renews its lease; one that died holds its session for so long.
+LEASE_S = 20.0
+RENEW_S = 5.0
 # A wake-up works until nothing is due; this ends one that others keep busy, and another is sent.
 SESSIONS_MAX = 1_000
 STEPS_MAX = 10_000
+ROUNDS_MAX = 10
 BACKOFF_S = (2.0, 5.0, 15.0, 60.0, 300.0, 900.0)
 REASON_CHARS_MAX = 500
 STEP_TOKENS_MIN = 200
@@ -128,37 +133,79 @@ async def _fold(runtime: Runtime, claimed: Claimed, mark: UUID) -> None:
     """Fold one session as far as it is to be folded; what fails is given back."""
     try:
         if claimed.is_adaptive:
-            await _steps(runtime, claimed, mark)
+            async with _leased(runtime.database, claimed, mark):
+                await _steps(runtime, claimed, mark)
         else:
             await _finish(runtime.database, claimed, mark, aborted="the session's context_overflow is no longer adaptive")
     except _LostError:
         return
+    except asyncio.CancelledError:
+        # The worker stops: the next one need not wait for the lease to end.
+        with contextlib.suppress(MenthaError):
+            async with runtime.database.connection() as connection:
+                await folds.release(connection, claimed.tenant_id, claimed.session_id, mark)
+        raise
     except ProviderError as error:
         await _fail(runtime.database, claimed, mark, error)
 
 
+@contextlib.asynccontextmanager
+async def _leased(database: Database, claimed: Claimed, mark: UUID) -> AsyncGenerator[None]:
+    """Keep the lease of a session while the block runs, however long a model takes."""
+
+    async def renew() -> None:
+        while True:
+            await asyncio.sleep(RENEW_S)
+            with contextlib.suppress(MenthaError):  # the database is away; storing will tell
+                async with database.connection() as connection:
+                    await folds.renew(connection, claimed.tenant_id, claimed.session_id, mark, lease_s=LEASE_S)
+
+    renewing = asyncio.create_task(renew())
+    try:
+        yield
+    finally:
+        renewing.cancel()
+        await asyncio.wait([renewing])
+
+
 async def _steps(runtime: Runtime, claimed: Claimed, mark: UUID) -> None:
-    before_seq = await _kept_from(runtime.database, claimed)
-    folded_seq, summary = claimed.folded_seq, claimed.summary
-    for _ in range(STEPS_MAX):
-        part = await _part(runtime.database, claimed, folded_seq, before_seq)
-        if part is None:
+    """Fold step by step up to what stays, and again where turns that came meanwhile made that too much."""
+    folded_seq, summary, more = claimed.folded_seq, claimed.summary, 0
+    for _ in range(ROUNDS_MAX):
+        before_seq = await _kept_from(runtime.database, claimed, more)
+        if before_seq <= folded_seq + 1:
             break
-        began = time.perf_counter()
-        completion = await _ask(runtime, claimed, summary, part)
-        fold = await _made(claimed, part, completion)
-        async with runtime.database.connection() as connection:
-            if not await folds.save(connection, claimed.tenant_id, claimed.session_id, mark, fold, lease_s=LEASE_S):
-                raise _LostError
-            done = 100 * (part.to_seq - claimed.folded_seq) / max(before_seq - 1 - claimed.folded_seq, 1)
-            await folds.tell_progress(connection, claimed.tenant_id, claimed.job_id, min(done, 99.0))
-        emit(_told(fold, completion.usage or Usage(0, 0, 0), time.perf_counter() - began))
-        folded_seq, summary = fold.to_seq, fold.summary
+        for _ in range(STEPS_MAX):
+            part = await _part(runtime.database, claimed, folded_seq, before_seq)
+            if part is None:
+                break
+            fold = await _folded(runtime, claimed, mark, summary, part, before_seq)
+            folded_seq, summary = fold.to_seq, fold.summary
+        more = int(claimed.keep_tokens * FOLD_AT / FOLD_TO)
     await _finish(runtime.database, claimed, mark)
 
 
-async def _kept_from(database: Database, claimed: Claimed) -> int:
-    """The number of the oldest entry that stays; 0 where there is none."""
+async def _folded(runtime: Runtime, claimed: Claimed, mark: UUID, summary: str | None, part: _Part, before_seq: int) -> Fold:
+    """One part, folded and stored.
+
+    Raises:
+        _LostError: the session is no longer this worker's: nothing was stored.
+        ProviderError: the model failed.
+    """
+    began = time.perf_counter()
+    completion = await _ask(runtime, claimed, summary, part)
+    fold = await _made(claimed, part, completion)
+    async with runtime.database.connection() as connection:
+        if not await folds.save(connection, claimed.tenant_id, claimed.session_id, mark, fold, lease_s=LEASE_S):
+            raise _LostError
+        done = 100 * (part.to_seq - claimed.folded_seq) / max(before_seq - 1 - claimed.folded_seq, 1)
+        await folds.tell_progress(connection, claimed.tenant_id, claimed.job_id, min(done, 99.0))
+    emit(_told(fold, completion.usage or Usage(0, 0, 0), time.perf_counter() - began))
+    return fold
+
+
+async def _kept_from(database: Database, claimed: Claimed, more: int) -> int:
+    """The number of the oldest entry that stays; 0 where nothing is to be folded, or no more than `more` tokens are there."""
     async with database.connection() as connection:
         newest = await budgets.newest(
             connection,
@@ -166,9 +213,9 @@ async def _kept_from(database: Database, claimed: Claimed) -> int:
             claimed.session_id,
             sources=REPLAYED + REPLAYED_TOOLS,
             last_seq=LAST,
-            limit_tokens=claimed.keep_tokens,
+            limit_tokens=max(claimed.keep_tokens, more),
         )
-    if not newest.seqs:
+    if not newest.seqs or sum(newest.counts) <= more:
         return 0
     kept = fold_to(newest.counts, newest.kinds, claimed.keep_tokens)
     return newest.seqs[kept] if kept < len(newest.seqs) else newest.seqs[-1] + 1

@@ -142,7 +142,7 @@ async def _settle(parts: Parts, request: TurnRequest, context: Context, prepared
     if fitted is None:
         return answer.NO_NOTES
     job = await fit.settle(parts.database, request.tenant, context, fitted, prepared.drafted.model, completion, saved=request.chat.save)
-    return answer.Notes(answer.context_of(fitted), (job,) if job else ())
+    return answer.Notes(answer.context_of(fitted), (str(job),) if job else ())
 
 
 async def _save(parts: Parts, request: TurnRequest, context: Context, prepared: Prompt, completion: Completion, body: bytes) -> bytes:

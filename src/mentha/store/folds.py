@@ -1,6 +1,6 @@
 """The work of folding histories into summaries, as the sessions' rows tell it: who takes what, what is left of it, and what was made.
 
-    schedule → claim → oldest → read → save (again and again) → finish | fail
+    schedule → claim → oldest → read → save (again and again) → finish | fail | release
 
 A claim is a lease with a mark: a worker that died, or froze, loses its session to the next one, and what it stores later is refused, as is what
 was made from a history that has been deleted meanwhile. Two workers never fold one session at once. Claims are made for all tenants.
@@ -182,6 +182,27 @@ async def save(tx: Tx, tenant: UUID, session_id: UUID, mark: UUID, fold: Fold, *
         fold.token_count,
     )
     return await tx.fetchval(SAVE, tenant, session_id, mark, *values, lease_s)
+
+
+RENEW = """
+UPDATE sessions SET fold_due_at = now() + make_interval(secs => $4) WHERE tenant_id = $1 AND id = $2 AND fold_claim = $3
+"""
+
+
+async def renew(tx: Tx, tenant: UUID, session_id: UUID, mark: UUID, *, lease_s: float) -> None:
+    """Hold a session for `lease_s` more seconds, where it is still this worker's."""
+    await tx.execute(RENEW, tenant, session_id, mark, lease_s)
+
+
+RELEASE = """
+UPDATE sessions SET fold_claim = NULL, fold_due_at = now(), fold_attempts = GREATEST(fold_attempts - 1, 0)
+WHERE tenant_id = $1 AND id = $2 AND fold_claim = $3
+"""
+
+
+async def release(tx: Tx, tenant: UUID, session_id: UUID, mark: UUID) -> None:
+    """Give a session back as if it had not been taken; what was stored stays."""
+    await tx.execute(RELEASE, tenant, session_id, mark)
 
 
 PROGRESS = """
