@@ -41,7 +41,11 @@ MODES = {
     "hybrid": {"mode": "hybrid", "mmr_strength": 0, "confidence": -1},
     "hybrid + MMR": {"mode": "hybrid", "confidence": -1},
 }
-ASKED = ["how long does the warranty of the machine last", "who pays for the journey when a meeting is cancelled", "what helps against limescale"]
+ASKED = [
+    "how long does the warranty of the machine last",
+    "who pays for the journey when a meeting is cancelled",
+    "what helps against limescale",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,9 @@ async def quality(stage: Stage) -> list[Row]:
         for figure in ("recall_1", "recall_5", "recall_10", "ndcg_10"):
             rows.append(Row(figure=f"{name}: {figure.replace('_', '@')}", value=getattr(found[name], figure), unit=""))
     rest = max(found["text"].ndcg_10, found["vector"].ndcg_10)
-    rows.append(Row(figure="hybrid over the better of the two: nDCG@10", value=found["hybrid"].ndcg_10, unit="", limit=rest, more_is_better=True))
+    rows.append(
+        Row(figure="hybrid over the better of the two: nDCG@10", value=found["hybrid"].ndcg_10, unit="", limit=rest, more_is_better=True)
+    )
     return rows
 
 
@@ -76,7 +82,10 @@ async def docs(stage: Stage) -> list[Row]:
     agent = await _agent(stage)
     one = [_create(agent, _passage(number)) for number in range(300)]
     load, cpu_ms = await stage.measured(one)
-    rows = [_row("add a short document: answer", load, value=load.quantile_ms(0.5), limit=10.0), _row("add a short document: CPU", load, value=cpu_ms)]
+    rows = [
+        _row("add a short document: answer", load, value=load.quantile_ms(0.5), limit=10.0),
+        _row("add a short document: CPU", load, value=cpu_ms),
+    ]
     began = time.perf_counter()
     many = DOCS - len(one)
     load, _ = await stage.measured([_create(agent, _passage(number)) for number in range(len(one), DOCS)], at_once=32)
@@ -128,7 +137,12 @@ async def turns(stage: Stage) -> list[Row]:
                 ]
                 costs[recall].append((await stage.measured(said))[1])
         rows.append(
-            Row(figure=f"recall in a turn, {chars} characters: CPU more", value=min(costs[True]) - min(costs[False]), unit="ms", limit=limit_ms)
+            Row(
+                figure=f"recall in a turn, {chars} characters: CPU more",
+                value=min(costs[True]) - min(costs[False]),
+                unit="ms",
+                limit=limit_ms,
+            )
         )
     rows.append(Row(figure="memory with recall in use, RSS", value=stage.server.memory().rss, unit="MB", limit=330))
     return rows
@@ -142,7 +156,9 @@ def _said(text: str, number: int) -> dict[str, str]:
 async def _searches(stage: Stage, agent: str, figure: str, *, limit_ms: float) -> list[Row]:
     options = {"mode": "hybrid", "include_embeddings": False}
     queries = [
-        client.request("POST", f"/agents/{agent}/search", {"text": f"{ASKED[number % len(ASKED)]} {_word(number * 7 % 3_000)}", **options}, key=KEY)
+        client.request(
+            "POST", f"/agents/{agent}/search", {"text": f"{ASKED[number % len(ASKED)]} {_word(number * 7 % 3_000)}", **options}, key=KEY
+        )
         for number in range(QUERIES)
     ]
     await stage.measured(queries[:5])
@@ -230,7 +246,9 @@ async def _has_index(stage: Stage, embedder: EmbedderRow) -> None:
 
 async def _embedder(database: Database) -> EmbedderRow:
     async with database.connection() as connection:
-        row = await connection.fetchrow("SELECT id, name, dimensions, related_at, unrelated_at, state FROM embedders WHERE state = 'active'")
+        row = await connection.fetchrow(
+            "SELECT id, name, dimensions, related_at, unrelated_at, state FROM embedders WHERE state = 'active'"
+        )
     if row is None:
         raise RuntimeError("the part `docs` must run before: it makes the embedder known")
     return EmbedderRow(**row)
@@ -270,10 +288,34 @@ async def _seed(database: Database, embedder: EmbedderRow, agent: UUID, count: i
             rows = centres[rng.integers(CLUSTERS, size=len(made))] * 0.7 + rng.normal(size=(len(made), DIMENSIONS)) * 0.7
             rows /= np.linalg.norm(rows, axis=1, keepdims=True)
             docs = [
-                (DEFAULT_ID, doc, agent, body["title"], [body["content"]], body["metadata"], "english", doc.bytes * 2, job, None, datetime.now(UTC))
+                (
+                    DEFAULT_ID,
+                    doc,
+                    agent,
+                    body["title"],
+                    [body["content"]],
+                    body["metadata"],
+                    "english",
+                    doc.bytes * 2,
+                    job,
+                    None,
+                    datetime.now(UTC),
+                )
                 for doc, job, body in made
             ]
-            columns = ("tenant_id", "id", "agent_id", "title", "content", "metadata", "language", "digest", "job_id", "due_at", "embedded_at")
+            columns = (
+                "tenant_id",
+                "id",
+                "agent_id",
+                "title",
+                "content",
+                "metadata",
+                "language",
+                "digest",
+                "job_id",
+                "due_at",
+                "embedded_at",
+            )
             await connection.copy_records_to_table("docs", records=docs, columns=columns)
             await connection.execute(
                 """INSERT INTO chunks SELECT d.tenant_id, d.id, 0, d.owner, 'english', d.content[1], setweight(to_tsvector('english', d.title), 'A')
@@ -282,7 +324,9 @@ async def _seed(database: Database, embedder: EmbedderRow, agent: UUID, count: i
                 [doc for doc, _, _ in made],
                 DEFAULT_ID,
             )
-            vectors = [(DEFAULT_ID, doc, 0, embedder.id, owner, row.astype(">f2").tobytes()) for (doc, _, _), row in zip(made, rows, strict=True)]
+            vectors = [
+                (DEFAULT_ID, doc, 0, embedder.id, owner, row.astype(">f2").tobytes()) for (doc, _, _), row in zip(made, rows, strict=True)
+            ]
             await connection.copy_records_to_table(
                 "vectors", records=vectors, columns=("tenant_id", "doc_id", "index", "embedder_id", "owner", "vector")
             )
@@ -307,5 +351,3 @@ async def _against_exact(database: Database, embedder: EmbedderRow, agent: UUID)
             hits += len(exact & {row["doc_id"] for row in best})
             await tx.execute("SET LOCAL enable_sort = on; SET LOCAL enable_seqscan = on; SET LOCAL enable_bitmapscan = on")
     return Row(figure="nearest by the index, recall@10 against exact", value=hits / QUERIES / 10, unit="", limit=0.95, more_is_better=True)
-
-

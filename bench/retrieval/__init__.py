@@ -1,3 +1,7 @@
 """Stand-in."""
+
 Question = object
-def load(): return [], []
+
+
+def load():
+    return [], []
