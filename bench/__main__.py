@@ -15,7 +15,7 @@ from statistics import median
 import orjson
 import uvloop
 
-from bench import client, floor, parts, recall, streams
+from bench import client, context, floor, parts, recall, streams
 from bench.installed import installed
 from bench.processes import KEY, Server, serving
 from bench.stage import MODEL, Stage, create_request, provider_body, session_body, turn_request
@@ -30,6 +30,7 @@ LOADS: dict[str, Part] = {
     "young": parts.young,
     "grown": parts.grown,
     "long": parts.long,
+    "context": context.context,
     "block": parts.block,
     "stream": streams.stream,
     "docs": recall.docs,

@@ -46,9 +46,9 @@ class Stage:
         load = await client.run(self.server.port, requests, at_once=at_once, keep=keep)
         return load, (self.server.cpu_s() - before) / max(load.count, 1) * 1000
 
-    async def sessions_with(self, messages: int, *, count: int) -> list[str]:
-        """New sessions with a history."""
-        load = await client.run(self.server.port, [create_request(self.agent)] * count, keep=True)
+    async def sessions_with(self, messages: int, *, count: int, **fields: Any) -> list[str]:
+        """New sessions with a history; `fields` are more of theirs."""
+        load = await client.run(self.server.port, [create_request(self.agent, **fields)] * count, keep=True)
         if load.errors:
             raise RuntimeError(f"no sessions: {load.bodies}")
         made = [orjson.loads(body)["id"] for body in load.bodies]
@@ -60,9 +60,9 @@ class Stage:
         return made
 
 
-def create_request(agent: str) -> bytes:
-    """Make a session."""
-    return client.request("POST", "/sessions", session_body(agent), key=KEY)
+def create_request(agent: str, **fields: Any) -> bytes:
+    """Make a session; `fields` are more of its own."""
+    return client.request("POST", "/sessions", session_body(agent) | fields, key=KEY)
 
 
 def session_body(agent: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ WITHOUT_TENANT = {
     "embedders",
     "encryption_keys",
     "failures",
+    "folds",
     "locks",
     "maintenance",
     "migrate",
@@ -37,7 +38,7 @@ WITHOUT_TENANT = {
 # Beside the handlers in api/: what they share.
 NOT_HANDLERS = {"__init__", "body", "deps", "errors", "identity", "middleware", "openapi", "responses"}
 # Stages of a turn that read, write or wait; the others compute.
-CHAT_WITH_IO = {"__init__", "answer", "load", "recall", "reply", "running", "save", "turn"}
+CHAT_WITH_IO = {"__init__", "answer", "fit", "load", "recall", "reply", "running", "save", "summarise", "turn"}
 # Each young or heavy library stands behind one part of the house, so that it can be changed there.
 OWNERS = {
     "asyncpg": ("mentha.store.",),

@@ -35,6 +35,9 @@ Replies (all are values; options of `Reply` may be added by `replace`):
 for lists of models, `script("/embeddings", ...)` for embeddings of any model: there `text`, `gated` and `hang` give the vectors, and the
 others do as they do to chat. `error(200, {...})` answers with any JSON.
 
+Two kinds of names have a meaning: a model `facts-…` answers with every sentence like `Fact 12: …` that it is given, each once; a model `…-x1.3`
+reports the tokens of each prompt, 1.3 times Mentha's count of it (`prompt_tokens`), where others report what the reply says.
+
 Waiting without sleeps: `until_arrived(n)` returns once n chat requests have come in, `until_embedded(n)` once n requests for embeddings
 have, `until_held(n)` once n replies wait at a gate, `until_disconnected(n)` once n clients have hung up before their answer was complete. Counts run from the start or the last `reset`.
 On a handle the same waits exist as `wait_arrived(n)` … (they block) and as `until_arrived(n)` … (a thread blocks). `release()` lets go
@@ -65,10 +68,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
+from mentha.core import tokens
+
 WAIT_S = 10.0
 HEAD_BYTES_MAX = 64_000
 BODY_BYTES_MAX = 200_000_000
 DIMENSIONS = 64
+FACT = re.compile(r"Fact \d+: [^.]*\.")
+COUNTING = re.compile(r".*-x(\d+(?:\.\d+)?)")
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -283,7 +290,7 @@ class ModelServer:
             await self._answer(queue.popleft() if queue else Reply(kind="error", status=200, body=listed), {}, wire)
         elif path.endswith("/chat/completions"):
             asked = orjson.loads(request.body)
-            reply = self._next_reply(asked)
+            reply = _counted(self._next_reply(asked), asked)
             self._counts["arrived"] += 1
             await self._answer(reply, asked, wire)
         elif path.endswith("/embeddings"):
@@ -298,6 +305,9 @@ class ModelServer:
         for queue in (self._scripts.get(asked.get("model")), self._scripts.get(None)):
             if queue:
                 return queue.popleft()
+        if str(asked.get("model")).startswith("facts-"):
+            said = "\n".join(str(message.get("content")) for message in asked["messages"])
+            return text("\n".join(dict.fromkeys(FACT.findall(said))) or "No facts.")
         return text(f"ok: {last_user_text(asked)}")
 
     def _next_embedding_reply(self, asked: dict[str, Any]) -> Reply:
@@ -526,6 +536,27 @@ def last_user_text(asked: dict[str, Any]) -> str:
             content = message.get("content") or ""
             return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
     return ""
+
+
+def prompt_tokens(asked: dict[str, Any]) -> int:
+    """The tokens of a chat request as the model that it asks counts them, tools, images and overheads included."""
+    total = tokens.count(orjson.dumps(asked["tools"]).decode()) if asked.get("tools") else 0
+    for message in asked["messages"]:
+        content = message.get("content") or ""
+        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        said = "\n".join(part["text"] for part in parts if part["type"] == "text")
+        calls = "\n".join(f"{call['function']['name']}\n{call['function']['arguments']}" for call in message.get("tool_calls") or ())
+        total += 3 + tokens.count(f"{said}\n{calls}" if calls else said) + 85 * sum(part["type"] == "image_url" for part in parts)
+    factor = COUNTING.fullmatch(asked["model"])
+    return math.ceil(round((total + 3) * (float(factor[1]) if factor else 1.0), 6))
+
+
+def _counted(reply: Reply, asked: dict[str, Any]) -> Reply:
+    """The reply with the usage of a model that counts."""
+    if not COUNTING.fullmatch(str(asked.get("model"))) or reply.kind != "text":
+        return reply
+    prompt, said = prompt_tokens(asked), tokens.count(reply.content or "") if reply.content else 0
+    return replace(reply, usage={"prompt_tokens": prompt, "completion_tokens": said, "total_tokens": prompt + said})
 
 
 def stream_pieces(reply: Reply, asked: dict[str, Any]) -> list[bytes]:

@@ -7,7 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from mentha.chat import answer, prompt
+from mentha.chat import answer, budget, prompt
+from mentha.chat.budget import Budget, Stored
 from mentha.chat.context import Context
 from mentha.chat.prompt import Drafted
 from mentha.chat.recalled import Recalled
@@ -213,6 +214,46 @@ def test_variables_name_the_parts_of_the_session_without_what_is_none_of_a_templ
     assert draft().variables["metadata"] == {}
 
 
+# --- a context that fits
+
+
+def test_fitted_history_takes_the_place_of_the_whole_one() -> None:
+    stored = Stored(b'{"content":"1"},{"content":"2"}', [15, 15], [50, 50], "ua", [1, 2], 2)
+    given = context(context_overflow="truncate")
+    for tokens, sent in ((200, ["sys", "1", "2", "hi"]), (120, ["sys", "2", "hi"]), (100, ["sys", "hi"])):
+        fitted = budget.fit(stored, Budget(tokens, 1.0), 60)
+        composed = prompt.compose(given, draft(given), ["sys"], fitted)
+        assert [message["content"] for message in loads(composed.messages)] == sent
+
+
+def test_prompt_with_rounds_of_tools_at_its_end_makes_room_for_them() -> None:
+    stored = Stored(b'{"content":"1"},{"content":"2"}', [15, 15], [50, 50], "ua", [1, 2], 2)
+    more = [{"role": "assistant", "content": None}, {"role": "tool", "content": "r"}]
+    given = context(context_overflow="truncate")
+    composed = prompt.compose(given, draft(given), ["sys"], budget.fit(stored, Budget(200, 1.0), 60))
+    assert [message["content"] for message in loads(prompt.extended(composed, more, 40).messages)] == ["sys", "1", "2", "hi", None, "r"]
+    assert [message["content"] for message in loads(prompt.extended(composed, more, 91).messages)] == ["sys", "hi", None, "r"]
+    with pytest.raises(BadRequest):
+        prompt.extended(composed, more, 141)
+    whole = prompt.compose(context(history=b'{"content":"1"}'), draft(), ["sys"])
+    assert [message["content"] for message in loads(prompt.extended(whole, more, 10**9).messages)] == ["sys", "1", "hi", None, "r"]
+
+
+def test_answer_tells_its_context_and_its_jobs_whole_streamed_and_replayed() -> None:
+    fitted = budget.fit(Stored(b"{}", [2], [900], "u", [5], 5, 4, 4, b"{}", 9), Budget(600, 1.2), 60)
+    told = {"budget_tokens": 600, "estimated_tokens": 83, "left_out": 1, "summarised": 4}
+    assert answer.context_of(fitted) == told
+    assert answer.context_of(None) is None
+    notes = answer.Notes(told, (str(UUID(int=3)),))
+    body = answer.whole(HEAD, completion(), [], notes=notes)
+    chunks = answer.Chunks(HEAD)
+    streamed = events([chunks.text("a"), chunks.last("stop", None, [], notes)])
+    only = events([answer.Chunks(HEAD).last("stop", None, [], notes)])
+    for last in (loads(body), streamed[-1], events(answer.replayed(body))[-1], *only):
+        assert (last["jobs"], last["context"]) == ([str(UUID(int=3))], told)
+    assert streamed[0]["jobs"] == []
+
+
 # --- what is asked for and not done yet
 
 
@@ -222,7 +263,6 @@ def test_variables_name_the_parts_of_the_session_without_what_is_none_of_a_templ
         ({"auto_run_tools": True}, {}, "auto_run_tools"),
         ({}, {"auto_run_tools": True}, "auto_run_tools"),
         ({"forward_tool_calls": True}, {}, "forward_tool_calls"),
-        ({"context_overflow": "truncate"}, {}, "context_overflow"),
         ({"token_budget": 5}, {}, "token_budget"),
         ({}, {"remember": True}, "remember"),
     ],

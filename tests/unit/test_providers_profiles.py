@@ -157,3 +157,33 @@ def test_options_leave_their_input_alone() -> None:
     given = {"max_tokens": 5, "min_p": 0.5, "logit_bias": {}}
     options(given, "openai")
     assert given == {"max_tokens": 5, "min_p": 0.5, "logit_bias": {}}
+
+
+@pytest.mark.parametrize(
+    ("model", "tokens"),
+    [
+        ("gpt-4", 8_192),
+        ("gpt-4-turbo-2024-04-09", 128_000),
+        ("gpt-4o-mini", 128_000),
+        ("gpt-4.1-nano", 1_047_576),
+        ("o3-mini", 200_000),
+        ("anthropic/claude-3.5-sonnet", 200_000),
+        ("meta-llama/llama-3.1-70b-instruct", 131_072),
+        ("mistral-small-2409", 32_768),
+        ("somebodys-model", None),
+    ],
+)
+def test_window_of_a_well_known_model_is_that_of_the_longest_beginning_of_its_name(model: str, tokens: int | None) -> None:
+    assert profiles.window(Route("openai", "https://api.openai.com/v1", model, model), {}) == tokens
+
+
+@pytest.mark.parametrize("name", ["asked-for", "openrouter/sent", "sent"])
+def test_window_that_the_operator_gives_wins_under_each_of_the_models_names(name: str) -> None:
+    route = Route("openrouter", "https://openrouter.ai/api/v1", "sent", "asked-for")
+    assert profiles.window(route, {name: 5_000}) == 5_000
+
+
+def test_window_of_a_local_server_is_known_from_the_operator_alone() -> None:
+    route = Route("ollama", "http://localhost:11434/v1", "llama-3.1-8b", "ollama/llama-3.1-8b")
+    assert profiles.window(route, {}) is None
+    assert profiles.window(route, {"ollama/llama-3.1-8b": 8_192}) == 8_192

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from mentha.api.body import Route
-from mentha.api.deps import RuntimeOf, Statement, TenantId
+from mentha.api.deps import RuntimeOf, TenantId, Tx
 from mentha.api.errors import to_body, unexpected_body
 from mentha.api.responses import errors
 from mentha.chat import answer, turn
@@ -87,6 +87,7 @@ async def render(session_id: UUID, body: ChatInput, tenant: TenantId, runtime: R
         "tool_choice": drafted.tool_choice,
         "model": drafted.model,
         "warnings": drafted.warnings,
+        "context": answer.context_of(prompt.fitted),
     }
     return Response(b'{"messages":' + prompt.messages + b"," + dumps(rest)[1:], media_type="application/json")
 
@@ -113,7 +114,7 @@ async def get_history(
 
 
 @router.delete("/sessions/{session_id}/history", status_code=202, responses=errors(404))
-async def delete_history(session_id: UUID, tenant: TenantId, tx: Statement) -> ResourceDeletedResponse:
+async def delete_history(session_id: UUID, tenant: TenantId, tx: Tx) -> ResourceDeletedResponse:
     """Delete all stored messages of a session; the session stays"""
     return ResourceDeletedResponse(id=session_id, deleted_at=await entries.delete(tx, tenant, session_id))
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from mentha.chat.budget import Fitted
 from mentha.core.clock import iso
 from mentha.core.json import JsonObject, dumps, loads
 from mentha.providers.types import Completion, Usage
@@ -18,10 +19,36 @@ class Head:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What an answer tells of its context.
+
+    Attributes:
+        context: what of it was sent, None where all of it is.
+        jobs: ids of background work that the turn has started, or that runs for its session.
+    """
+
+    context: JsonObject | None = None
+    jobs: tuple[str, ...] = ()
+
+
 NO_DOCS = b"[]"
+NO_NOTES = Notes()
 
 
-def whole(head: Head, completion: Completion, warnings: Sequence[str], docs: bytes = NO_DOCS) -> bytes:
+def context_of(fitted: Fitted | None) -> JsonObject | None:
+    """What an answer tells of what was sent: how much of which budget, and what was not."""
+    if fitted is None:
+        return None
+    return {
+        "budget_tokens": fitted.budget.tokens if fitted.budget else None,
+        "estimated_tokens": fitted.estimated,
+        "left_out": fitted.left_out,
+        "summarised": fitted.summarised,
+    }
+
+
+def whole(head: Head, completion: Completion, warnings: Sequence[str], docs: bytes = NO_DOCS, notes: Notes = NO_NOTES) -> bytes:
     """The body of an answer that is not streamed; it is also what is kept for replay.
 
     Args:
@@ -43,8 +70,8 @@ def whole(head: Head, completion: Completion, warnings: Sequence[str], docs: byt
         "tool_calls": None,
         "message": message,
     }
-    envelope = {"id": head.id, "created_at": iso(head.created_at), "jobs": []}
-    rest = {"usage": _usage(completion.usage), "choices": [choice], "warnings": list(warnings)}
+    envelope = {"id": head.id, "created_at": iso(head.created_at), "jobs": notes.jobs}
+    rest = {"usage": _usage(completion.usage), "choices": [choice], "warnings": list(warnings), "context": notes.context}
     return dumps(envelope)[:-1] + b',"docs":' + docs + b"," + dumps(rest)[1:]
 
 
@@ -71,9 +98,13 @@ class Chunks:
         """All calls, whole: clients of this API do not join pieces."""
         return self._event(None, {"role": "assistant", "content": None, "tool_calls": list(calls)}, None)
 
-    def last(self, finish_reason: str, usage: Usage | None, warnings: Sequence[str]) -> bytes:
+    def last(self, finish_reason: str, usage: Usage | None, warnings: Sequence[str], notes: Notes = NO_NOTES) -> bytes:
         """The end of a turn that is stored."""
-        return self._event(finish_reason, {"role": "assistant", "content": "", "tool_calls": None}, usage, warnings=list(warnings))
+        if notes.jobs:
+            jobs = b'"jobs":' + dumps(notes.jobs)
+            self._first, self._later = (opening.replace(b'"jobs":[]', jobs, 1) for opening in (self._first, self._later))
+        delta = {"role": "assistant", "content": "", "tool_calls": None}
+        return self._event(finish_reason, delta, usage, warnings=list(warnings), context=notes.context)
 
     def _opening(self) -> bytes:
         if self._begun:
@@ -107,7 +138,9 @@ def replayed(answer: bytes) -> list[bytes]:
     events = [chunks.text(choice["message"]["content"])] if choice["message"]["content"] else []
     if choice["message"]["tool_calls"]:
         events.append(chunks.tool_calls(choice["message"]["tool_calls"]))
-    return [*events, chunks.last(choice["finish_reason"], usage, kept["warnings"])]
+    # An answer that an older version kept has no context.
+    notes = Notes(kept.get("context"), tuple(kept["jobs"]))
+    return [*events, chunks.last(choice["finish_reason"], usage, kept["warnings"], notes)]
 
 
 def _usage(usage: Usage | None) -> JsonObject | None:

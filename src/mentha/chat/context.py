@@ -18,12 +18,14 @@ class Context:
         agent: the one that answers, with its `tools`.
         agents: all, in the order given.
         users: all, in the order given.
-        history: comma-joined JSON messages, b"" for none.
+        history: comma-joined JSON messages, b"" for none, and where the context has to fit: then `fit.py` reads what can.
         history_count: how many they are.
         last_seq: the number of the session's last entry when it was read.
         open_calls: ids of tool calls at the end of the history that have no result yet.
         has_docs: whether one of the agents or users has documents.
         has_secrets: whether the tenant has any, among which may be keys of providers.
+        fold_job: the job that folds the session, where one waits or runs.
+        sources: which entries are replayed.
     """
 
     started_at: datetime
@@ -37,6 +39,8 @@ class Context:
     open_calls: tuple[str, ...]
     has_docs: bool = False
     has_secrets: bool = False
+    fold_job: UUID | None = None
+    sources: tuple[str, ...] = ()
 
 
 def active_agent(agents: list[JsonObject], wanted: UUID | None) -> JsonObject:

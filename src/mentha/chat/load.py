@@ -31,5 +31,19 @@ async def load(database: Database, tenant: UUID, session_id: UUID, request: Chat
         "user": users[0]["id"] if users else None,
     }
     agent = active_agent(agents, request.agent)
-    calls, has = open_calls(row.tail), (row.has_docs, row.has_secrets)
-    return Context(row.started_at, session, agent, agents, users, row.history, row.history_count, row.last_seq, calls, *has)
+    calls = open_calls(row.tail)
+    return Context(
+        row.started_at,
+        session,
+        agent,
+        agents,
+        users,
+        row.history,
+        row.history_count,
+        row.last_seq,
+        calls,
+        row.has_docs,
+        row.has_secrets,
+        row.fold_job_id,
+        sources,
+    )

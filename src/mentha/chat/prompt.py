@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mentha.chat import budget
+from mentha.chat.budget import Fitted
 from mentha.chat.context import Context
 from mentha.chat.messages import Draft, drafts, templates_of, with_texts
 from mentha.chat.recalled import Recalled
@@ -53,11 +55,15 @@ class Prompt:
     Attributes:
         messages: the JSON array of all messages: system, history, new ones.
         new: the new messages, rendered.
+        system: the rendered system message, blank for none.
+        fitted: what of the history is sent, where the context has to fit.
     """
 
     drafted: Drafted
     messages: bytes
     new: list[Draft]
+    system: str = ""
+    fitted: Fitted | None = None
 
 
 def draft(context: Context, recalled: Recalled, request: ChatInput, *, default_model: str | None, messages_max: int) -> Drafted:
@@ -90,12 +96,37 @@ def draft(context: Context, recalled: Recalled, request: ChatInput, *, default_m
     )
 
 
-def compose(context: Context, drafted: Drafted, rendered: Sequence[str]) -> Prompt:
-    """Put system message, history and new messages together; the history stays the bytes that it is."""
-    new = _rendered(drafted.messages, rendered[1:]) if len(rendered) > 1 else drafted.messages
-    system = [dumps({"role": "system", "content": rendered[0]})] if rendered[0].strip() else []
-    history = [context.history] if context.history else []
-    return Prompt(drafted, b"[" + b",".join([*system, *history, *(dumps(message.message) for message in new)]) + b"]", new)
+def new_messages(drafted: Drafted, rendered: Sequence[str]) -> list[Draft]:
+    """The new messages, rendered."""
+    return _rendered(drafted.messages, rendered[1:]) if len(rendered) > 1 else drafted.messages
+
+
+def compose(context: Context, drafted: Drafted, rendered: Sequence[str], fitted: Fitted | None = None) -> Prompt:
+    """Put system message, history and new messages together; the history stays the bytes that it is.
+
+    Args:
+        fitted: what of the history is sent; None where all of it is.
+    """
+    new = new_messages(drafted, rendered)
+    history = context.history if fitted is None else fitted.history
+    return Prompt(drafted, _messages(rendered[0], history, new, ()), new, rendered[0], fitted)
+
+
+def extended(prompt: Prompt, more: Sequence[JsonObject], tokens: int) -> Prompt:
+    """The prompt with further messages at its end, those of rounds with tools; what of the history is sent is chosen anew to make room.
+
+    Args:
+        prompt: as `compose` made it.
+        more: all further messages so far.
+        tokens: how many these have, as `fit.count` counts them.
+
+    Raises:
+        BadRequest: not even what has to be sent fits.
+    """
+    if prompt.fitted is None:
+        return replace(prompt, messages=prompt.messages[:-1] + b"".join(b"," + dumps(message) for message in more) + b"]")
+    fitted = budget.again(prompt.fitted, tokens)
+    return replace(prompt, messages=_messages(prompt.system, fitted.history, prompt.new, more), fitted=fitted)
 
 
 def body(model: str, prompt: Prompt, options: JsonObject, *, stream: bool) -> bytes:
@@ -188,11 +219,18 @@ def _variables(context: Context, request: ChatInput, model: str, settings: JsonO
 def _not_done(context: Context, request: ChatInput) -> list[str]:
     session = context.session
     asked = {
-        "context_overflow does not act yet: the whole history is sent": session["context_overflow"],
-        "token_budget does not act yet: the whole history is sent": session["token_budget"],
+        "token_budget has no effect without context_overflow: the whole history is sent": (
+            session["token_budget"] and session["context_overflow"] is None
+        ),
         "remember does not act yet": request.remember,
     }
     return [text for text, is_asked in asked.items() if is_asked]
+
+
+def _messages(system: str, history: bytes, new: Sequence[Draft], more: Sequence[JsonObject]) -> bytes:
+    first = [dumps({"role": "system", "content": system})] if system.strip() else []
+    middle = [history] if history else []
+    return b"[" + b",".join([*first, *middle, *(dumps(draft.message) for draft in new), *map(dumps, more)]) + b"]"
 
 
 def _rendered(messages: Sequence[Draft], texts: Sequence[str]) -> list[Draft]:

@@ -1,9 +1,9 @@
 """A chat turn, from its request to its stored answer: one function that names the stages in order.
 
-    load → recall → draft → render → compose → ask (⇄ tools) → save
+    load → recall → draft → render → fit → compose → ask (⇄ tools) → settle → save
 
-No database connection is held while a query is embedded, templates are rendered or the model is asked. Until `save`, nothing of the turn
-is stored.
+No database connection is held while a query is embedded, templates are rendered or the model is asked. Until `save`, nothing of the turn is
+stored; `settle` stores only what is true without it: how the model counts, and that the session is to be summarised.
 """
 
 import time
@@ -15,7 +15,7 @@ from uuid import UUID
 from pydantic import SecretStr
 
 from mentha import observe
-from mentha.chat import answer, prompt, reply, rounds, save
+from mentha.chat import answer, fit, prompt, reply, rounds, save
 from mentha.chat.context import Context
 from mentha.chat.load import load
 from mentha.chat.prompt import Prompt
@@ -92,7 +92,7 @@ async def run(parts: Parts, request: TurnRequest, push: Callable[[bytes], None] 
     began = time.perf_counter()
     context = await load(parts.database, request.tenant, request.session_id, request.chat)
     recalled = await recall(parts.database, parts.embedders, request.tenant, context, request.chat)
-    prepared = await prepare(parts, context, recalled, request.chat)
+    prepared = await prepare(parts, request.tenant, context, recalled, request.chat, custom_key=request.custom_key)
     route = await _route(parts, request, context, prepared.drafted.model)
     options = parts.providers.options(route, {**prepared.drafted.options, **prompt.offered(prepared.drafted)})
     warnings = [*prepared.drafted.warnings, *options.warnings]
@@ -103,14 +103,19 @@ async def run(parts: Parts, request: TurnRequest, push: Callable[[bytes], None] 
     outcome = await rounds.run(parts, request, context, prepared, ask, left_s=_left_s(parts, began), chunks=chunks, push=push)
     completion, warnings = outcome.completion, [*warnings, *outcome.warnings]
     model_s = time.perf_counter() - asked
-    body = await _save(parts, request, context, prepared, outcome, answer.whole(request.head, completion, warnings, docs))
+    notes = await _settle(parts, request, context, prepared, outcome)
+    body = await _save(parts, request, context, prepared, outcome, answer.whole(request.head, completion, warnings, docs, notes))
+    if notes.jobs and context.fold_job is None:
+        await fit.wake(parts.database)
     if chunks and push:
-        push(chunks.last(completion.finish_reason, completion.usage, warnings))
+        push(chunks.last(completion.finish_reason, completion.usage, warnings, notes))
     observe.emit(_finished(request, route, completion, time.perf_counter() - began, model_s))
     return body
 
 
-async def prepare(parts: Parts, context: Context, recalled: Recalled, request: ChatInput) -> Prompt:
+async def prepare(
+    parts: Parts, tenant: UUID, context: Context, recalled: Recalled, request: ChatInput, *, custom_key: str | None = None
+) -> Prompt:
     """Everything up to the call of the model: what is sent, with all templates rendered.
 
     Raises:
@@ -119,7 +124,12 @@ async def prepare(parts: Parts, context: Context, recalled: Recalled, request: C
     """
     drafted = prompt.draft(context, recalled, request, default_model=parts.settings.default_model, messages_max=parts.settings.messages_max)
     rendered = await parts.templates.render(drafted.templates, drafted.variables)
-    return prompt.compose(context, drafted, rendered)
+    sent = fit.Sent(
+        drafted.model, drafted.options.get("max_tokens"), rendered[0], prompt.offered(drafted), prompt.new_messages(drafted, rendered)
+    )
+    fitted = await fit.fit(parts.database, parts.providers, tenant, context, sent, custom_key=custom_key)
+    drafted.warnings.extend(fit.warnings_of(context, fitted))
+    return prompt.compose(context, drafted, rendered, fitted)
 
 
 async def render(parts: Parts, tenant: UUID, session_id: UUID, request: ChatInput) -> tuple[Prompt, Recalled]:
@@ -130,7 +140,7 @@ async def render(parts: Parts, tenant: UUID, session_id: UUID, request: ChatInpu
     """
     context = await load(parts.database, tenant, session_id, request)
     recalled = await recall(parts.database, parts.embedders, tenant, context, request)
-    return await prepare(parts, context, recalled, request), recalled
+    return await prepare(parts, tenant, context, recalled, request), recalled
 
 
 async def _route(parts: Parts, request: TurnRequest, context: Context, model: str) -> Route:
@@ -164,6 +174,16 @@ async def _ask(
 
 def _left_s(parts: Parts, began: float) -> float:
     return parts.settings.turn_timeout_s - (time.perf_counter() - began)
+
+
+async def _settle(parts: Parts, request: TurnRequest, context: Context, prepared: Prompt, outcome: Outcome) -> answer.Notes:
+    fitted = prepared.fitted
+    if fitted is None:
+        return answer.NO_NOTES
+    # With rounds of tools, the usage is that of several requests: it tells nothing of the one that was fitted.
+    completion = replace(outcome.completion, usage=None) if outcome.rounds else outcome.completion
+    job = await fit.settle(parts.database, request.tenant, context, fitted, prepared.drafted.model, completion, saved=request.chat.save)
+    return answer.Notes(answer.context_of(fitted), (str(job),) if job else ())
 
 
 async def _save(parts: Parts, request: TurnRequest, context: Context, prepared: Prompt, outcome: Outcome, body: bytes) -> bytes:

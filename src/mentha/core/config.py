@@ -10,7 +10,7 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
@@ -164,6 +164,13 @@ class Settings(BaseModel):
     default_model: str | None = Field(None, description="The model for agents and requests that name none. Empty: such a request is a 400.")
     model_aliases: dict[str, str] = Field(
         default_factory=dict, description="More names for models: name → `provider/model`. Wins over the shipped table."
+    )
+    model_windows: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict,
+        description="How many tokens a model takes, question and answer together: name → tokens. Wins over the shipped table; of local servers nothing else is known.",
+    )
+    summary_model: str | None = Field(
+        None, description="The model that summarises conversations that became too long. Empty: the one that they use themselves."
     )
     models_cache_s: float = Field(300.0, ge=0, le=86_400, description="How long a provider's list of models is kept.")
     providers: dict[str, ProviderSettings] = Field(

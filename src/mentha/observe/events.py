@@ -162,6 +162,38 @@ class TurnFinished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ContextCut(Event):
+    """Older messages were left out of a turn, because they did not fit into its budget."""
+
+    level: ClassVar[Level] = "debug"
+    left_out: int
+    summarised: int
+    budget_tokens: int
+    estimated_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSummarised(Event):
+    """Older messages of a session were folded into a summary; `tokens` are what the summary has."""
+
+    model: str
+    entries: int
+    tokens: int
+    prompt_tokens: int
+    completion_tokens: int
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummaryFailed(Event):
+    """A summary could not be made; it is tried again after `retry_after_s`. `reason` is the error's documented name."""
+
+    level: ClassVar[Level] = "warning"
+    reason: str
+    retry_after_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TurnFailed(Event):
     """A chat turn ended without an answer; nothing of it was stored. `reason` is the error's documented name."""
 

@@ -1,4 +1,4 @@
-"""What each provider's API accepts: Mentha's chat options in, the provider's options and warnings out. Pure.
+"""What each provider's API accepts: Mentha's chat options in, the provider's options and warnings out; and its models' windows. Pure.
 
 An option that an endpoint refuses or ignores is left out *with a warning*, so that the caller learns of it and the turn still runs.
 Which endpoint it is, its address tells: a proxy or a local server behind `OPENAI_BASE_URL` is not OpenAI.
@@ -8,10 +8,12 @@ no list, the refusals that its users report (`Unknown name "seed": Cannot find f
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from mentha.core.json import JsonObject, JsonValue
+from mentha.providers.routing import LOCAL_PROVIDERS
 from mentha.providers.types import Options, Route
 
 # Options that go through as they are, where a profile does not say otherwise.
@@ -83,6 +85,59 @@ BY_HOST = {
 # Servers that run anywhere, so that only the operator's name for them tells what they are.
 BY_NAME = {"ollama": OLLAMA}
 
+# Tokens that one request can make use of, by the beginning of a model's name; the longest beginning counts. Where a vendor limits what goes
+# in to less than the whole window, that limit stands here; where models with one beginning differ, the smallest. A name that is not here
+# has no known window. Source: each vendor's page of models, as of the date above. `model_windows` in the settings wins.
+WINDOWS: dict[str, int] = {
+    "gpt-3.5-turbo": 16_385,
+    "gpt-4": 8_192,
+    "gpt-4-32k": 32_768,
+    "gpt-4-turbo": 128_000,
+    "gpt-4-1106": 128_000,
+    "gpt-4-0125": 128_000,
+    "gpt-4o": 128_000,
+    "chatgpt-4o": 128_000,
+    "gpt-4.1": 1_047_576,
+    "gpt-5": 272_000,
+    "gpt-5-chat": 128_000,
+    "gpt-oss-": 131_072,
+    "o1": 200_000,
+    "o1-mini": 128_000,
+    "o1-preview": 128_000,
+    "o3": 200_000,
+    "o4-mini": 200_000,
+    "claude-": 200_000,
+    "claude-2.0": 100_000,
+    "claude-instant": 100_000,
+    "gemini-1.5-flash": 1_048_576,
+    "gemini-1.5-pro": 2_097_152,
+    "gemini-2.": 1_048_576,
+    "gemini-3": 1_048_576,
+    "gemini-pro-1.5": 2_097_152,
+    "mistral-large": 131_072,
+    "mistral-medium": 131_072,
+    "mistral-small": 131_072,
+    "mistral-small-24": 32_768,
+    "ministral-": 131_072,
+    "pixtral-": 131_072,
+    "codestral-": 131_072,
+    "codestral-2405": 32_768,
+    "open-mistral-nemo": 131_072,
+    "open-mistral-7b": 32_768,
+    "open-mixtral-8x7b": 32_768,
+    "open-mixtral-8x22b": 65_536,
+    "mixtral-8x7b": 32_768,
+    "llama3-": 8_192,
+    "llama-3-": 8_192,
+    "llama-3.1-": 131_072,
+    "llama-3.3-": 131_072,
+    "gemma2-": 8_192,
+    "gemma-2-": 8_192,
+    "deepseek-chat": 65_536,
+    "deepseek-reasoner": 65_536,
+}
+_WINDOW = re.compile("|".join(re.escape(name) for name in sorted(WINDOWS, key=len, reverse=True)))
+
 
 def profile(route: Route) -> Profile:
     """What the endpoint of `route` is known to accept."""
@@ -115,6 +170,20 @@ def options(route: Route, given: JsonObject) -> Options:
         if ours in body:
             body[theirs] = body.pop(ours)
     return Options(body, warnings)
+
+
+def window(route: Route, known: Mapping[str, int]) -> int | None:
+    """How many tokens the model of `route` takes, question and answer together; None where that is not known.
+
+    Args:
+        known: the operator's own, by a name that requests use, by `provider/model`, or by the name that is sent.
+    """
+    for name in (route.requested, f"{route.provider}/{route.model}", route.model):
+        if name in known:
+            return known[name]
+    # What a server on the operator's machine takes is set there, mostly to far less than the model could.
+    found = None if route.provider in LOCAL_PROVIDERS else _WINDOW.match(route.model.rpartition("/")[2])
+    return WINDOWS[found[0]] if found else None
 
 
 def _shaped(given: JsonObject) -> JsonObject:

@@ -60,6 +60,10 @@ class Providers:
         """Mentha's chat options as the provider of `route` takes them, with warnings for those that it does not take; see `profiles`."""
         return profiles.options(route, options)
 
+    def window(self, route: Route) -> int | None:
+        """How many tokens the model of `route` takes, question and answer together; None where that is not known."""
+        return profiles.window(route, self._settings.model_windows)
+
     async def complete(self, route: Route, body: bytes, *, timeout_s: float) -> Completion:
         """Send a chat request and wait for the whole answer.
 

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from mentha import observe
+from mentha.chat import summarise
 from mentha.core import lazy
 from mentha.core.config import Settings
 from mentha.core.errors import Unavailable
@@ -24,7 +25,11 @@ from mentha.store.queue import Consumer, Job
 Handler = Callable[[Runtime, Job], Coroutine[Any, Any, None]]
 
 # The wake-ups of `store.queue.enqueue` by kind. A handler reads what there is to do from its own rows, and may be called once too often.
-HANDLERS: dict[str, Handler] = {index.KIND: index.handle, index.INDEX_KIND: index.build}
+HANDLERS: dict[str, Handler] = {
+    index.KIND: index.handle,
+    index.INDEX_KIND: index.build,
+    summarise.KIND: summarise.handle,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,7 @@ async def _purge_log(runtime: Runtime) -> None:
 
 SWEEPS: dict[str, Sweep] = {
     "documents to index": Sweep(2.0, index.sweep),
+    "sessions to summarise": Sweep(5.0, summarise.sweep),
     "purge answers": Sweep(60.0, _purge_turns),
     "purge jobs": Sweep(3_600.0, _purge_jobs),
     "purge queue log": Sweep(300.0, _purge_log),

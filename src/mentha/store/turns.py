@@ -19,10 +19,11 @@ ISO = """'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'"""
 
 # One statement, so that session and history are of one moment, and because each more costs the server 0.1 ms. `messages` are the replayed
 # messages as one run of JSON: bytes, so that nothing here decodes or parses them. `tail` is what follows the last message with tool calls,
-# if that is near the end: it tells which calls were not answered.
+# if that is near the end: it tells which calls were not answered. Of a session whose context has to fit nothing of it is read here: what can
+# fit, `store/budgets.py` reads once the model is known.
 CONTEXT = f"""
 SELECT now() AS started_at, x.situation, x.system_template, x.render_templates, x.token_budget, x.context_overflow, x.auto_run_tools,
-    x.forward_tool_calls, x.recall_options, x.metadata, x.summary, x.last_seq, h.messages, h.count,
+    x.forward_tool_calls, x.recall_options, x.metadata, x.summary, x.last_seq, x.fold_job_id, h.messages, h.count,
     EXISTS (SELECT FROM session_agents p JOIN docs d ON d.tenant_id = p.tenant_id AND d.agent_id = p.agent_id
             WHERE p.tenant_id = $1 AND p.session_id = $2)
         OR EXISTS (SELECT FROM session_users p JOIN docs d ON d.tenant_id = p.tenant_id AND d.user_id = p.user_id
@@ -52,6 +53,7 @@ FROM sessions x CROSS JOIN (
     FROM entries e
     WHERE e.tenant_id = $1 AND e.session_id = $2 AND e.source = ANY ($3) AND NOT EXISTS (
         SELECT 1 FROM entry_relations r WHERE r.tenant_id = e.tenant_id AND r.session_id = e.session_id AND r.head = e.id)
+    AND (SELECT s.context_overflow FROM sessions s WHERE s.tenant_id = $1 AND s.id = $2) IS NULL
 ) h
 WHERE x.tenant_id = $1 AND x.id = $2
 """
@@ -66,12 +68,13 @@ class ContextRow:
         session: the session's own fields.
         agents: in the order given, each with its `tools`; empty once all are gone.
         users: in the order given.
-        history: comma-joined JSON messages, b"" for none.
+        history: comma-joined JSON messages, b"" for none, and for a session with a `context_overflow`.
         history_count: how many they are.
         last_seq: the number of the session's last entry, 0 where it never had one.
         tail: the last message with tool calls near the end of the history and what assistants and tools said after it.
         has_docs: whether one of the agents or users has documents.
         has_secrets: whether the tenant has any.
+        fold_job_id: the job that folds the session, where one waits or runs.
     """
 
     started_at: datetime
@@ -84,6 +87,7 @@ class ContextRow:
     tail: list[JsonObject]
     has_docs: bool
     has_secrets: bool
+    fold_job_id: UUID | None
 
 
 async def load(tx: Tx, tenant: UUID, session_id: UUID, *, sources: Sequence[str]) -> ContextRow:
@@ -101,8 +105,8 @@ async def load(tx: Tx, tenant: UUID, session_id: UUID, *, sources: Sequence[str]
     session: dict[str, Any] = {**row, "id": str(session_id)}
     started_at, history, history_count, last_seq = (session.pop(name) for name in ("started_at", "messages", "count", "last_seq"))
     agents, users, tail = (session.pop(name) or [] for name in ("agents", "users", "tail"))
-    has_docs, has_secrets = session.pop("has_docs"), session.pop("has_secrets")
-    return ContextRow(started_at, session, agents, users, history, history_count, last_seq, tail, has_docs, has_secrets)
+    has_docs, has_secrets, fold_job_id = (session.pop(name) for name in ("has_docs", "has_secrets", "fold_job_id"))
+    return ContextRow(started_at, session, agents, users, history, history_count, last_seq, tail, has_docs, has_secrets, fold_job_id)
 
 
 RECENT = """

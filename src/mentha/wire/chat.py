@@ -247,6 +247,15 @@ class Choice(Wire):
     message: AnswerMessage
 
 
+class ContextUse(Wire):
+    """What of a history was sent, where the session has a `context_overflow`."""
+
+    budget_tokens: int | None = Field(None, description="The most tokens of a prompt; null where the model's window is not known")
+    estimated_tokens: int = Field(description="Tokens of this prompt, as the provider was expected to count them")
+    left_out: int = Field(description="Older entries that were not sent and that no summary stands for yet")
+    summarised: int = Field(description="Older entries that the summary in this prompt stands for")
+
+
 class ChatResponse(Wire):
     """What a turn answers. With `stream`, events `data: {…}` of the same form, whose choices have a `delta` in place of the message."""
 
@@ -257,6 +266,9 @@ class ChatResponse(Wire):
     docs: list[DocReference] = []
     choices: list[Choice]
     warnings: list[str] = Field(default=[], description="What was asked for and could not be done", json_schema_extra=ours())
+    context: ContextUse | None = Field(
+        None, description="What of the history was sent; in a stream in the last event", json_schema_extra=ours()
+    )
 
 
 class RenderResponse(Wire):
@@ -268,3 +280,4 @@ class RenderResponse(Wire):
     tool_choice: Literal["auto", "none", "required"] | NamedToolChoice | None = None
     model: str | None = Field(None, description="The model that would be asked", json_schema_extra=ours())
     warnings: list[str] = Field(default=[], json_schema_extra=ours())
+    context: ContextUse | None = Field(None, description="What of the history would be sent", json_schema_extra=ours())
