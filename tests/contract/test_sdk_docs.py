@@ -11,7 +11,8 @@ from tests.support.talk import Client, until
 
 DIMENSIONS = 512
 PROSE = [
-    f"In year {year} the lighthouse keeper wrote about storms, ships and the price of oil in volume {year % 7} of the log." for year in range(60)
+    f"In year {year} the lighthouse keeper wrote about storms, ships and the price of oil in volume {year % 7} of the log."
+    for year in range(60)
 ]
 
 

@@ -46,9 +46,7 @@ def system_of(models: ModelServerHandle) -> str:
     return next((message["content"] for message in asked(models)[-1]["messages"] if message["role"] == "system"), "")
 
 
-async def test_docs_of_agent_and_all_users_reach_the_model_and_the_answer(
-    sdk: AsyncJulep, models: ModelServerHandle, agent: Owner
-) -> None:
+async def test_docs_of_agent_and_all_users_reach_the_model_and_the_answer(sdk: AsyncJulep, models: ModelServerHandle, agent: Owner) -> None:
     users = [await new_owner(sdk, "users") for _ in range(2)]
     docs = [
         await users[0].add("Ann", "Ann cleans her pump every summer."),
@@ -103,7 +101,10 @@ async def test_recall_options_of_each_mode_act(sdk: AsyncJulep, agent: Owner, mo
     assert await recalled(sdk, agent, "vniegar", mode="text") == ["Pump"]
     assert await recalled(sdk, agent, "vniegar", mode="text", trigram_similarity_threshold=1) == []
     assert await recalled(sdk, agent, "hot drink", mode="text") == []
-    assert (await recalled(sdk, agent, f"{meaning} {words}", mode="hybrid", mmr_strength=0, limit=2)) in (["Tea", "Chess"], ["Chess", "Tea"])
+    assert (await recalled(sdk, agent, f"{meaning} {words}", mode="hybrid", mmr_strength=0, limit=2)) in (
+        ["Tea", "Chess"],
+        ["Chess", "Tea"],
+    )
     assert await recalled(sdk, agent, f"{meaning} {words}", mode="hybrid", alpha=0) == ["Chess"]
     assert await recalled(sdk, agent, f"hot drink {words}", mode="hybrid", alpha=1, confidence=-1, limit=1, k_multiplier=0) != []
 
@@ -157,7 +158,9 @@ async def test_only_the_agent_that_answers_brings_its_docs(sdk: AsyncJulep, agen
     assert titles(await ask(sdk, session, "clean the pump", agent=other.id)) == ["Other pump"]
 
 
-async def test_docs_stand_in_the_first_chunk_of_a_stream_only(sdk: AsyncJulep, raw: Client, agent: Owner, models: ModelServerHandle) -> None:
+async def test_docs_stand_in_the_first_chunk_of_a_stream_only(
+    sdk: AsyncJulep, raw: Client, agent: Owner, models: ModelServerHandle
+) -> None:
     session = await session_with(sdk, agent)
     chunks = [chunk async for chunk in await ask(sdk, session, "clean the pump", stream=True)]
     assert titles(chunks[0]) == ["Pump"]

@@ -103,7 +103,9 @@ async def test_first_docs_of_an_embedder_that_fails_are_searched_by_words_and_ge
 
 
 @pytest.mark.parametrize("status", [400, 401, 429, 500])
-async def test_doc_whose_vectors_fail_is_kept_and_tried_again(sdk: AsyncJulep, agent: Owner, models: ModelServerHandle, status: int) -> None:
+async def test_doc_whose_vectors_fail_is_kept_and_tried_again(
+    sdk: AsyncJulep, agent: Owner, models: ModelServerHandle, status: int
+) -> None:
     fail(models, status=status)
     doc = await agent.add("Valve", "A valve drips.")
     await until_status(sdk, doc, "retrying")
@@ -182,7 +184,9 @@ async def test_embed_fails_as_the_endpoint_does(sdk: AsyncJulep, agent: Owner, m
     assert SECRET not in str(failed.value)
 
 
-async def test_job_of_a_doc_that_is_deleted_or_changed_meanwhile_is_aborted(sdk: AsyncJulep, agent: Owner, models: ModelServerHandle) -> None:
+async def test_job_of_a_doc_that_is_deleted_or_changed_meanwhile_is_aborted(
+    sdk: AsyncJulep, agent: Owner, models: ModelServerHandle
+) -> None:
     """Whether the doc goes alone, with all, or with its owner; also while the embedder works on it."""
     user = await new_owner(sdk, "users")
     models.script("/embeddings", *[hang()] * MANY)

@@ -141,7 +141,9 @@ async def test_vector_search_by_text_is_that_by_the_texts_vector(sdk: AsyncJulep
 @pytest.mark.parametrize("mode", MODES)
 async def test_metadata_filter_never_loses_a_match(sdk: AsyncJulep, owner: Owner, mode: str) -> None:
     near = [await owner.add(f"Rain {number}", "Rain, rain and more rain tomorrow.", metadata={"kind": "near"}) for number in range(25)]
-    far = await owner.add("Far", "Rain was one of the things that nobody spoke about at the fair.", metadata={"kind": "far", "tags": ["a", 1]})
+    far = await owner.add(
+        "Far", "Rain was one of the things that nobody spoke about at the fair.", metadata={"kind": "far", "tags": ["a", 1]}
+    )
     await indexed(sdk, far, *near)
     for wanted in ({"kind": "far"}, {"tags": "a"}, {"tags": ["a", 1]}, {"kind": "far", "tags": "1"}):
         found = (await by_mode(owner, mode, "rain tomorrow", metadata_filter=wanted, limit=3, confidence=-1)).docs
@@ -167,7 +169,11 @@ async def test_search_sees_only_the_docs_of_its_owner(sdk: AsyncJulep, stranger:
     others = [await new_owner(client, kind) for client in (sdk, stranger) for kind in ("agents", "users")]
     for other in others:
         await indexed(sdk if other in others[:2] else stranger, await other.add("Theirs", "The queen attacks the king, and it rains."))
-    for foreign in (Owner("agents", others[2].id, sdk.agents.docs), Owner("users", topics.id, sdk.users.docs), Owner("agents", str(uuid4()), sdk.agents.docs)):
+    for foreign in (
+        Owner("agents", others[2].id, sdk.agents.docs),
+        Owner("users", topics.id, sdk.users.docs),
+        Owner("agents", str(uuid4()), sdk.agents.docs),
+    ):
         answer = await by_mode(foreign, mode, "queen", confidence=-1)
         assert (answer.docs, answer.warnings) == ([], [])
     found = (await by_mode(topics, mode, "queen and rain", confidence=-1)).docs

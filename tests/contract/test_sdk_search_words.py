@@ -86,7 +86,9 @@ async def test_beginning_of_a_word_finds_it_where_no_doc_has_it_as_a_word(machin
 async def test_misspelled_word_is_found_but_never_before_one_that_is_there(sdk: AsyncJulep, owner: Owner) -> None:
     docs = [
         await owner.add("Kettle", "Kettle. The kettle boils: a kettle for the kitchen."),
-        await owner.add("Long", "Somewhere in a very long text about many other things there is also mention of a toaster, among much else."),
+        await owner.add(
+            "Long", "Somewhere in a very long text about many other things there is also mention of a toaster, among much else."
+        ),
     ]
     await indexed(sdk, *docs)
     assert await owner.found("kettel") == ["Kettle"]
@@ -154,7 +156,7 @@ async def test_query_without_a_word_that_tells_something_finds_nothing(machine: 
     [
         "limescale'); DROP TABLE docs; --",
         "limescale:* & !water | <-> 'x' \\",
-        "\"limescale\" -water (OR) NOT",
+        '"limescale" -water (OR) NOT',
         "#limescale @limescale limescale/limescale",
         "limescale\0",
         "l\u00ec\u0301mescale " + "\u0301" * 500,

@@ -10,7 +10,7 @@ from julep import AsyncJulep
 from tests.support.model_server import ModelServerHandle, text, tool_calls
 from tests.support.sdk import ask, asked, said, session_of
 from tests.support.talk import Client
-from tests.support.wild_server import Seen, answer, saying, wild_server
+from tests.support.wild_server import Seen, answer, wild_server
 
 ECHO: Any = {"name": "echo", "type": "integration", "integration": {"provider": "dummy"}}
 WEATHER: Any = {"name": "weather", "type": "function", "function": {"parameters": {"type": "object", "properties": {}}}}
@@ -76,13 +76,15 @@ async def test_turn_that_is_not_saved_stores_no_round(sdk: AsyncJulep, raw: Clie
     assert await stored(raw, session) == []
 
 
-@pytest.mark.parametrize(("session", "request_", "runs"), [(True, None, True), (True, False, False), (False, True, True), (False, None, False)])
+@pytest.mark.parametrize(
+    ("session", "request_", "runs"), [(True, None, True), (True, False, False), (False, True, True), (False, None, False)]
+)
 async def test_request_decides_before_its_session_who_runs_tools(
     sdk: AsyncJulep, models: ModelServerHandle, session: bool, request_: bool | None, runs: bool
 ) -> None:
     made = await acting(sdk, auto_run_tools=session)
     models.script("gpt-x", tool_calls([("echo", {})]))
-    options = {} if request_ is None else {"auto_run_tools": request_}
+    options: dict[str, Any] = {} if request_ is None else {"auto_run_tools": request_}
     reply = await ask(sdk, made, **options)
     assert reply.choices[0].finish_reason == ("stop" if runs else "tool_calls")
     assert len(asked(models)) == (2 if runs else 1)
@@ -97,9 +99,7 @@ async def test_forward_tool_calls_returns_all_calls_unrun(sdk: AsyncJulep, model
     assert len(asked(models)) == 1
 
 
-async def test_calls_of_the_client_stop_the_loop_after_those_of_the_server(
-    sdk: AsyncJulep, raw: Client, models: ModelServerHandle
-) -> None:
+async def test_calls_of_the_client_stop_the_loop_after_those_of_the_server(sdk: AsyncJulep, raw: Client, models: ModelServerHandle) -> None:
     session = await acting(sdk, ECHO, WEATHER)
     models.script("gpt-x", tool_calls([("echo", {"n": 1}), ("weather", {})], content="let me see"), text("sunny"))
     choice = (await ask(sdk, session, "go")).choices[0]

@@ -72,7 +72,14 @@ async def test_retry_after_a_crash_runs_no_ended_call_twice(
                 # The model was not asked again for what it had said: 2 rounds before the crash, the last one after it.
                 asked = [request.json for request in models.requests if request.path.endswith("/chat/completions")]
                 assert len(asked) == 3
-                assert [message["role"] for message in asked[-1]["messages"][-6:]] == ["user", "assistant", "tool", "assistant", "tool", "tool"]
+                assert [message["role"] for message in asked[-1]["messages"][-6:]] == [
+                    "user",
+                    "assistant",
+                    "tool",
+                    "assistant",
+                    "tool",
+                    "tool",
+                ]
                 assert reply.json()["usage"]["total_tokens"] == 30
                 entries = (await client.get(f"/sessions/{session}/history{SOURCES}")).json()["entries"]
                 assert [entry["role"] for entry in entries] == ["user", "assistant", "tool", "assistant", "tool", "tool", "assistant"]
