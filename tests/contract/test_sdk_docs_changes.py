@@ -53,7 +53,7 @@ async def test_patch_or_put_with_the_same_text_keeps_the_vectors(sdk: AsyncJulep
 @pytest.mark.parametrize(
     "fields",
     [{"content": "The valve drips."}, {"content": [TEXT, "The valve drips."]}, {"title": "Valve"}, {"embed_instruction": "About machines"}],
-    ids=lambda fields: "-".join(fields),
+    ids="-".join,
 )
 async def test_patch_of_the_text_makes_the_vectors_anew(sdk: AsyncJulep, raw: Client, owner: Owner, fields: Any) -> None:
     doc = await owner.add("Pump", TEXT, metadata={"a": 1})

@@ -219,9 +219,6 @@ def test_variables_name_the_parts_of_the_session_without_what_is_none_of_a_templ
 @pytest.mark.parametrize(
     ("session", "asked", "word"),
     [
-        ({"auto_run_tools": True}, {}, "auto_run_tools"),
-        ({}, {"auto_run_tools": True}, "auto_run_tools"),
-        ({"forward_tool_calls": True}, {}, "forward_tool_calls"),
         ({"context_overflow": "truncate"}, {}, "context_overflow"),
         ({"token_budget": 5}, {}, "token_budget"),
         ({}, {"remember": True}, "remember"),

@@ -27,7 +27,7 @@ class Ranked(Generic[K]):
 
 
 def fuse(by_words: Mapping[K, float], by_vector: Mapping[K, float], *, alpha: float) -> list[Ranked[K]]:
-    """Join scores by words and by vectors, best first; scores of the result are 0 to 1.
+    """Join scores by words and by vectors, best first; scores of the result are 0 to 1, or with one of the two alone its own.
 
     Each list is put on a common scale by its own distribution (the mean is 0.5, three standard deviations above it 1), then the two are
     added with weights 1 - alpha and alpha. Words that a chunk lacks score 0, a vector that it lacks as the farthest there is.
@@ -39,7 +39,7 @@ def fuse(by_words: Mapping[K, float], by_vector: Mapping[K, float], *, alpha: fl
     """
     if alpha in (0, 1):
         alone = by_vector if alpha else by_words
-        return _sorted({key: min(max(score, 0.0), 1.0) for key, score in alone.items()}, tiebreak=alone)
+        return _sorted(alone, tiebreak=alone)
     keys = dict.fromkeys([*by_vector, *by_words])
     farthest = min(by_vector.values(), default=0.0)
     words = scaled({key: by_words.get(key, 0.0) for key in keys}, spread_min=WORDS_SPREAD_MIN)

@@ -30,8 +30,9 @@ Key = tuple[UUID, int]
 
 # Owners up to this size are searched exactly; above, words and vectors have their shortcuts.
 SMALL_CHUNKS_MAX = 10_000
-# In a large owner, a word that this many chunks have does not find anything by itself.
+# A word that this many chunks have is common: in a large owner; and in a small one, at least and as one in so many.
 COMMON_CHUNKS = 500
+COMMON_CHUNKS_MIN, COMMON_ONE_IN = 150, 4
 # Beyond the limit that was asked for, so that a choice without repetition has something to choose from (spec, section 4.7).
 POOL_FACTOR, POOL_EXTRA = 2, 10
 
@@ -222,7 +223,7 @@ async def _by_words(
     async def look(wording: Wording) -> chunks.WordHits:
         options: dict[str, Any] = {"anchor": wording.anchor, "together": wording.together, "pairs": wording.pairs}
         total = max(survey.chunks, survey.vectors) if is_large else survey.chunks
-        common = COMMON_CHUNKS if is_large else SMALL_CHUNKS_MAX + 1
+        common = COMMON_CHUNKS if is_large else max(COMMON_CHUNKS_MIN, survey.chunks // COMMON_ONE_IN)
         return await chunks.by_words(tx, tenant, scope, wording.terms, **options, chunks=total, common_at_chunks=common, limit=limit)
 
     wording = compose()
@@ -295,7 +296,8 @@ def _chosen(ranked: Sequence[Ranked[Key]], rows: Sequence[ChunkRow], hits: _Hits
             cosine = hits.cosines[hit.key]
             found.append(Found(by_key[hit.key], 1 - cosine, float(sought.calibration.confidence(cosine))))
         else:
-            found.append(Found(by_key[hit.key], 1 - hit.score, hit.score))
+            score = min(max(hit.score, 0.0), 1.0)
+            found.append(Found(by_key[hit.key], 1 - score, score))
     return found
 
 
