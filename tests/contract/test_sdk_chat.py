@@ -252,9 +252,6 @@ async def test_chat_history_is_there_when_the_answer_is(sdk: AsyncJulep, models:
         ("session", {"context_overflow": "truncate"}, "context_overflow"),
         ("session", {"context_overflow": "adaptive"}, "context_overflow"),
         ("session", {"token_budget": 1000}, "token_budget"),
-        ("session", {"forward_tool_calls": True}, "forward_tool_calls"),
-        ("session", {"auto_run_tools": True}, "auto_run_tools"),
-        ("chat", {"auto_run_tools": True}, "auto_run_tools"),
     ],
 )
 async def test_chat_says_what_does_not_act_yet_and_answers(

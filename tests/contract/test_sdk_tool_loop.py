@@ -84,7 +84,7 @@ async def test_request_decides_before_its_session_who_runs_tools(
 ) -> None:
     made = await acting(sdk, auto_run_tools=session)
     models.script("gpt-x", tool_calls([("echo", {})]))
-    options = {} if request_ is None else {"auto_run_tools": request_}
+    options: dict[str, Any] = {} if request_ is None else {"auto_run_tools": request_}
     reply = await ask(sdk, made, **options)
     assert reply.choices[0].finish_reason == ("stop" if runs else "tool_calls")
     assert len(asked(models)) == (2 if runs else 1)

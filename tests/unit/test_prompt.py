@@ -260,9 +260,6 @@ def test_answer_tells_its_context_and_its_jobs_whole_streamed_and_replayed() -> 
 @pytest.mark.parametrize(
     ("session", "asked", "word"),
     [
-        ({"auto_run_tools": True}, {}, "auto_run_tools"),
-        ({}, {"auto_run_tools": True}, "auto_run_tools"),
-        ({"forward_tool_calls": True}, {}, "forward_tool_calls"),
         ({"token_budget": 5}, {}, "token_budget"),
         ({}, {"remember": True}, "remember"),
     ],
