@@ -2,22 +2,42 @@
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from mentha.chat.answer import Chunks
 from mentha.chat.context import Context
 from mentha.chat.messages import Draft
 from mentha.chat.prompt import Prompt
+from mentha.core.config import Settings
 from mentha.core.json import JsonObject
+from mentha.store.pool import Database
 from mentha.tools.calls import SERVER_TYPES
 from mentha.tools.journal import Turn, open_journal
 from mentha.tools.loop import Ask, Limits, Loop, Outcome
-from mentha.tools.run import ServerTools
+from mentha.tools.run import ServerTools, Toolbox
 from mentha.tools.system import Caller
 from mentha.wire.chat import ChatInput
 
-if TYPE_CHECKING:
-    from mentha.chat.turn import Parts, TurnRequest
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What the rounds of one turn need to know of it.
+
+    Attributes:
+        depth: in how many other turns it stands.
+        left_s: until it must be over.
+        chunks: of its stream; None, like `push`, where it is not streamed.
+    """
+
+    settings: Settings
+    database: Database
+    tools: Toolbox
+    turn: Turn
+    depth: int
+    chat: ChatInput
+    left_s: float
+    chunks: Chunks | None
+    push: Callable[[bytes], None] | None
 
 
 def runs_tools(context: Context, request: ChatInput, tools: list[JsonObject]) -> bool:
@@ -27,34 +47,21 @@ def runs_tools(context: Context, request: ChatInput, tools: list[JsonObject]) ->
     return bool(wanted) and not session["forward_tool_calls"] and any(tool["type"] in SERVER_TYPES for tool in tools)
 
 
-async def run(
-    parts: "Parts",
-    request: "TurnRequest",
-    context: Context,
-    prepared: Prompt,
-    ask: Ask,
-    *,
-    left_s: float,
-    chunks: Chunks | None,
-    push: Callable[[bytes], None] | None,
-) -> Outcome:
+async def run(setup: Setup, context: Context, prepared: Prompt, ask: Ask) -> Outcome:
     """Ask the model; where the server runs tools, as often as it takes.
-
-    Args:
-        left_s: until the turn must be over.
 
     Raises:
         ProviderError: the model failed. What was run until then is remembered for a retry.
         Unavailable: the database is away, so that no call could be remembered.
     """
     drafted = prepared.drafted
-    if runs_tools(context, request.chat, drafted.tools):
-        loop = await _loop(parts, request, drafted.tools, ask, left_s, chunks, push)
+    if runs_tools(context, setup.chat, drafted.tools):
+        loop = await _loop(setup, drafted.tools, ask)
         outcome = await loop.run(prepared.messages, drafted.tool_choice)
     else:
         outcome = Outcome(await ask(prepared.messages, drafted.tool_choice), [], [])
-    if chunks and push and outcome.completion.tool_calls:
-        push(chunks.tool_calls(outcome.completion.tool_calls))
+    if setup.chunks and setup.push and outcome.completion.tool_calls:
+        setup.push(setup.chunks.tool_calls(outcome.completion.tool_calls))
     return outcome
 
 
@@ -67,38 +74,22 @@ def drafts(outcome: Outcome) -> list[Draft]:
     ]
 
 
-async def _loop(
-    parts: "Parts",
-    request: "TurnRequest",
-    tools: list[JsonObject],
-    ask: Ask,
-    left_s: float,
-    chunks: Chunks | None,
-    push: Callable[[bytes], None] | None,
-) -> Loop:
-    settings = parts.settings
-    turn = Turn(
-        tenant=request.tenant,
-        id=request.head.id,
-        session_id=request.session_id,
-        fingerprint=request.fingerprint,
-        idempotency_key=request.idempotency_key,
-        retried=request.retried,
-    )
+async def _loop(setup: Setup, tools: list[JsonObject], ask: Ask) -> Loop:
+    settings, turn = setup.settings, setup.turn
     limits = Limits(
         rounds_max=settings.tool_rounds_max,
         calls_at_once_max=settings.tool_calls_at_once_max,
         result_bytes_max=settings.tool_result_bytes_max,
         call_timeout_s=settings.tool_timeout_s,
-        until_s=time.monotonic() + left_s,
+        until_s=time.monotonic() + setup.left_s,
     )
 
     def show(text: str | None, calls: list[JsonObject]) -> None:
         """Show a round in the stream; its calls are marked, so that no client runs them once more."""
-        if chunks and push:
+        if setup.chunks and setup.push:
             if text:
-                push(chunks.text(text))
-            push(chunks.tool_calls([{**call, "auto_run": True} for call in calls]))
+                setup.push(setup.chunks.text(text))
+            setup.push(setup.chunks.tool_calls([{**call, "auto_run": True} for call in calls]))
 
-    journal = await open_journal(parts.database, turn, within_s=settings.turn_replay_s)
-    return Loop(ask, ServerTools(parts.tools, Caller(request.tenant, request.depth), tools), limits, journal=journal, show=show)
+    journal = await open_journal(setup.database, turn, within_s=settings.turn_replay_s)
+    return Loop(ask, ServerTools(setup.tools, Caller(turn.tenant, setup.depth), tools), limits, journal=journal, show=show)

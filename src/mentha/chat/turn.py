@@ -31,6 +31,7 @@ from mentha.providers.types import Completion, Route, Usage
 from mentha.sandbox.templates import Templates
 from mentha.store.pool import Database
 from mentha.store.turns import NewTurn
+from mentha.tools.journal import Turn
 from mentha.tools.loop import Outcome
 from mentha.tools.run import Toolbox
 from mentha.wire.chat import ChatInput
@@ -100,7 +101,7 @@ async def run(parts: Parts, request: TurnRequest, push: Callable[[bytes], None] 
     chunks = answer.Chunks(request.head, docs) if push else None
     asked = time.perf_counter()
     ask = partial(_ask, parts, route, prepared, options.body, began, chunks, push)
-    outcome = await rounds.run(parts, request, context, prepared, ask, left_s=_left_s(parts, began), chunks=chunks, push=push)
+    outcome = await rounds.run(_setup(parts, request, began, chunks, push), context, prepared, ask)
     completion, warnings = outcome.completion, [*warnings, *outcome.warnings]
     model_s = time.perf_counter() - asked
     notes = await _settle(parts, request, context, prepared, outcome)
@@ -170,6 +171,21 @@ async def _ask(
     if chunks and push:
         return await reply.ask_streaming(parts.providers, route, body, timeout_s=left_s, chunks=chunks, push=push)
     return await reply.ask(parts.providers, route, body, timeout_s=left_s)
+
+
+def _setup(
+    parts: Parts, request: TurnRequest, began: float, chunks: answer.Chunks | None, push: Callable[[bytes], None] | None
+) -> rounds.Setup:
+    turn = Turn(
+        tenant=request.tenant,
+        id=request.head.id,
+        session_id=request.session_id,
+        fingerprint=request.fingerprint,
+        idempotency_key=request.idempotency_key,
+        retried=request.retried,
+    )
+    left_s = _left_s(parts, began)
+    return rounds.Setup(parts.settings, parts.database, parts.tools, turn, request.depth, request.chat, left_s, chunks, push)
 
 
 def _left_s(parts: Parts, began: float) -> float:
