@@ -318,7 +318,8 @@ async def _seed(database: Database, embedder: EmbedderRow, agent: UUID, count: i
             )
             await connection.copy_records_to_table("docs", records=docs, columns=columns)
             await connection.execute(
-                """INSERT INTO chunks SELECT d.tenant_id, d.id, 0, d.owner, 'english', d.content[1], setweight(to_tsvector('english', d.title), 'A')
+                """INSERT INTO chunks SELECT d.tenant_id, d.id, 0, d.owner, 'english', d.content[1], '',
+                setweight(to_tsvector('english', d.title), 'A')
                 || setweight(to_tsvector('english', d.content[1]), 'B') || array_to_tsvector(ARRAY['#' || d.owner])
                 FROM unnest($1::uuid[]) AS k (id) JOIN docs d ON d.tenant_id = $2 AND d.id = k.id""",
                 [doc for doc, _, _ in made],

@@ -37,7 +37,7 @@ def settings_page() -> str:
     ]
     for name, field in Settings.model_fields.items():
         default = "the platform's folder for data" if name == "home" else field.get_default(call_default_factory=True)
-        shown = "-" if default is None or default == {} else f"`{default}`" if name != "home" else default
+        shown = "-" if default is None or default in ({}, ()) else f"`{default}`" if name != "home" else default
         lines.append(f"| `{name}` | {shown} | {f'`{ALIASES[name]}`' if name in ALIASES else ''} | {field.description} |")
     lines += [
         "",

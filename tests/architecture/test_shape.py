@@ -19,6 +19,7 @@ WITHOUT_TENANT = {
     "direct",
     "embedded",
     "embedders",
+    "encryption_keys",
     "failures",
     "folds",
     "locks",
@@ -37,7 +38,7 @@ WITHOUT_TENANT = {
 # Beside the handlers in api/: what they share.
 NOT_HANDLERS = {"__init__", "body", "deps", "errors", "identity", "middleware", "openapi", "responses"}
 # Stages of a turn that read, write or wait; the others compute.
-CHAT_WITH_IO = {"__init__", "answer", "fit", "load", "recall", "reply", "running", "save", "summarise", "turn"}
+CHAT_WITH_IO = {"__init__", "answer", "fit", "load", "recall", "reply", "rounds", "running", "save", "summarise", "turn"}
 # Each young or heavy library stands behind one part of the house, so that it can be changed there.
 OWNERS = {
     "asyncpg": ("mentha.store.",),
@@ -46,10 +47,12 @@ OWNERS = {
     "starlette": ("mentha.api.", "mentha.server."),
     "uvicorn": ("mentha.server.",),
     "openai": ("mentha.providers.",),
-    "httpx2": ("mentha.providers.",),
-    "httpcore2": ("mentha.providers.",),
+    "httpx2": ("mentha.providers.", "mentha.tools.outbound."),
+    "httpcore2": ("mentha.providers.", "mentha.tools.outbound."),
     "jinja2": ("mentha.sandbox.",),
     "yaml": ("mentha.sandbox.",),
+    "jsonschema_rs": ("mentha.tools.schemas.",),
+    "cryptography": ("mentha.auth.vault.",),
     "jwt": ("mentha.auth.jwt.",),
     "pgqueuer": ("mentha.store.queue.",),
     "quicktok": ("mentha.core.tokens.",),
@@ -61,6 +64,8 @@ OWNERS = {
     "prometheus_client": ("mentha.observe.metrics.",),
     "typer": ("mentha.cli.",),
 }
+# What reaches out by itself: a tool asks `tools/outbound` instead.
+CONNECTING = {"aiohttp", "ftplib", "http", "httpx", "imaplib", "poplib", "requests", "smtplib", "socket", "urllib3", "websockets"}
 LOADERS = {"load", "find_spec", "import_module", "version", "distribution"}
 FUNCTION_LINES_MAX = 70
 MODULE_LINES_MAX = 600
@@ -95,7 +100,7 @@ def libraries_of(path: Path) -> Iterator[str]:
     ("folder", "contract", "apart"), [("api", "handlers-apart", NOT_HANDLERS), ("store", "tables-apart", WITHOUT_TENANT)]
 )
 def test_module_of_a_resource_is_in_its_contract(folder: str, contract: str, apart: set[str]) -> None:
-    found = {path.stem for path in (SOURCE / folder).glob("*.py")} - (apart - {"api_keys", "maintenance", "tenants"})
+    found = {path.stem for path in (SOURCE / folder).glob("*.py")} - (apart - {"api_keys", "encryption_keys", "maintenance", "tenants"})
     assert {f"mentha.{folder}.{name}" for name in found} == set(contracts()[contract])
 
 
@@ -112,6 +117,13 @@ def test_library_is_named_by_its_owner_alone(path: Path) -> None:
     for name in libraries_of(path):
         owners = OWNERS.get(name)
         assert owners is None or f"{module}.".startswith(owners), f"{name} belongs to {', '.join(owners)}"
+
+
+@pytest.mark.parametrize("path", sorted((SOURCE / "tools").rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_tool_connects_through_the_door_alone(path: Path) -> None:
+    if path.parent.name != "outbound":
+        assert not CONNECTING & set(libraries_of(path))
+        assert not re.search(r"urllib\.request|open_connection|create_connection|getaddrinfo", path.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(
@@ -167,7 +179,7 @@ def test_handler_is_a_coroutine(path: Path) -> None:
 
 
 def test_lazily_loaded_library_is_one_of_the_list() -> None:
-    listed = re.search(r"Slow = Literal\[(.*?)\]", (SOURCE / "core" / "lazy.py").read_text(encoding="utf-8"))
+    listed = re.search(r"Slow = Literal\[(.*?)\]", (SOURCE / "core" / "lazy.py").read_text(encoding="utf-8"), re.DOTALL)
     assert listed
     allowed = set(re.findall(r'"(\w+)"', listed[1]))
     for path in MODULES:

@@ -13,6 +13,7 @@ from tests.support.model_server import ModelServerHandle, running_model_server
 from tests.support.sdk import Account, NewAccount
 from tests.support.server import ServerProcess, running
 from tests.support.talk import Client
+from tests.support.vaults import KEY_TEXT
 
 # A port on which nothing listens.
 NOWHERE = "http://127.0.0.1:1/v1"
@@ -48,6 +49,8 @@ def server(worker_dsn: str, model_server: ModelServerHandle, tmp_path_factory: p
         environ={"OPENAI_BASE_URL": model_server.base_url, "OPENAI_API_KEY": sdks.PROVIDER_KEY},
         providers=json.dumps(others),
         jwt_secret=sdks.JWT_SECRET,
+        encryption_key=KEY_TEXT,
+        outbound_allow="127.0.0.1",
     ) as process:
         yield process
 
@@ -66,6 +69,11 @@ def odd_server(worker_dsn: str, model_server: ModelServerHandle, tmp_path_factor
         body_bytes_max="100000",
         messages_max="10",
         json_depth_max_levels="16",
+        outbound_allow="127.0.0.1",
+        tool_rounds_max="2",
+        tool_calls_at_once_max="2",
+        tool_result_bytes_max="200",
+        encryption_key=KEY_TEXT,
     ) as process:
         yield process
 

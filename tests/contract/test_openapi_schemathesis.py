@@ -50,8 +50,9 @@ def ids(server: ServerProcess, tenant_key: str) -> dict[str, str]:
         user = client.post("/users", json={}).json()["id"]
         project = client.post("/projects", json={"name": "P"}).json()["id"]
         session = client.post("/sessions", json={"agent": agent, "user": user}).json()["id"]
+        secret = client.post("/secrets", json={"name": "token", "value": "hunter2"}).json()["id"]
         tool = client.post(f"/agents/{agent}/tools", json={"name": "t", "type": "function", "function": {}}).json()["id"]
-    return {"agent_id": agent, "user_id": user, "project_id": project, "session_id": session, "tool_id": tool}
+    return {"agent_id": agent, "user_id": user, "project_id": project, "session_id": session, "tool_id": tool, "secret_id": secret}
 
 
 @pytest.fixture(scope="module")

@@ -47,7 +47,7 @@ async def test_chat_answers_with_the_documented_fields(sdk: AsyncJulep, models: 
         "created_at": None,
     }
     assert body["choices"] == [{"index": 0, "finish_reason": "stop", "logprobs": None, "tool_calls": None, "message": message}]
-    assert set(body) == {"id", "created_at", "usage", "jobs", "docs", "choices", "warnings"}
+    assert set(body) == {"id", "created_at", "usage", "jobs", "docs", "choices", "warnings", "context"}
 
 
 async def test_chat_answer_is_parsed_by_the_sdk_as_a_message(sdk: AsyncJulep, models: ModelServerHandle) -> None:
@@ -252,11 +252,6 @@ async def test_chat_history_is_there_when_the_answer_is(sdk: AsyncJulep, models:
         ("session", {"context_overflow": "truncate"}, "context_overflow"),
         ("session", {"context_overflow": "adaptive"}, "context_overflow"),
         ("session", {"token_budget": 1000}, "token_budget"),
-        ("session", {"forward_tool_calls": True}, "forward_tool_calls"),
-        ("session", {"auto_run_tools": True}, "auto_run_tools"),
-        ("session", {"recall_options": {"mode": "text"}}, "recall"),
-        ("chat", {"auto_run_tools": True}, "auto_run_tools"),
-        ("chat", {"recall": True}, "recall"),
     ],
 )
 async def test_chat_says_what_does_not_act_yet_and_answers(

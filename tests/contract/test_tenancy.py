@@ -56,6 +56,10 @@ NAMING = (
     Call("GET", "/sessions/{session}/history", 200),
     Call("DELETE", "/sessions/{session}/history", 202),
     Call("GET", "/jobs/{job}", 200),
+    Call("GET", "/secrets/{secret}", 200),
+    Call("PATCH", "/secrets/{secret}", 200, {"description": "x"}),
+    Call("PUT", "/secrets/{secret}", 200, {"name": "token", "value": "another"}),
+    Call("DELETE", "/secrets/{secret}", 202),
     Call("DELETE", "/sessions/{session}", 202),
     Call("DELETE", "/users/{user}", 202),
     Call("DELETE", "/agents/{agent}", 202),
@@ -70,6 +74,8 @@ NAMELESS = (
     Call("GET", "/projects", 200),
     Call("POST", "/projects", 201, {"name": "x"}),
     Call("GET", "/sessions", 200),
+    Call("GET", "/secrets", 200),
+    Call("POST", "/secrets", 201, {"name": "other", "value": "hunter2"}),
 )
 UPSERTS = (
     Call("POST", "/agents/{agent}", 201, {"name": "x"}),
@@ -77,7 +83,7 @@ UPSERTS = (
     Call("POST", "/projects/{project}", 201, {"name": "x"}),
     Call("POST", "/sessions/{session}", 201, {"situation": "x"}),
 )
-LATER = ("/secrets", "/files", "/embed", "/agents/{agent}/docs", "/agents/{agent}/tasks", "/executions/{job}")
+LATER = ("/files", "/embed", "/agents/{agent}/docs", "/agents/{agent}/tasks", "/executions/{job}")
 CALLS = NAMING + NAMELESS + UPSERTS
 
 
@@ -88,9 +94,10 @@ async def belongings(client: Client, rows: Any, account: Account) -> dict[str, s
     project = (await client.post("/projects", json={"name": "P", "canonical_name": "p"})).json()["id"]
     tool = (await client.post(f"/agents/{agent}/tools", json={**FUNCTION, "name": "t"})).json()["id"]
     session = (await client.post("/sessions", json={"agent": agent, "user": user})).json()["id"]
+    secret = (await client.post("/secrets", json={"name": "token", "value": "hunter2"})).json()["id"]
     job = uuid4()
     await rows.execute("INSERT INTO jobs (tenant_id, id, kind, name) VALUES ($1, $2, 'test', 'a job')", account.id, job)
-    return {"agent": agent, "user": user, "project": project, "tool": tool, "session": session, "job": str(job)}
+    return {"agent": agent, "user": user, "project": project, "tool": tool, "session": session, "secret": secret, "job": str(job)}
 
 
 async def send(client: Client, call: Call, ids: dict[str, str], **options: Any) -> httpx2.Response:
@@ -101,7 +108,7 @@ async def lists(client: Client) -> dict[str, Any]:
     """What a tenant sees of its resources, but for the times at which turns and patches moved them."""
     seen = {path: (await client.get(path)).json()["items"] for path in ("/agents", "/users", "/projects", "/sessions")}
     tools = [tool for agent in seen["/agents"] for tool in (await client.get(f"/agents/{agent['id']}/tools")).json()["items"]]
-    return {**seen, "tools": tools}
+    return {**seen, "tools": tools, "/secrets": (await client.get("/secrets")).json()}
 
 
 def token(claims: dict[str, Any], *, secret: str = JWT_SECRET, algorithm: str = "HS512") -> str:
@@ -139,7 +146,7 @@ async def test_other_tenant_sees_empty_lists(server: ServerProcess, ids: dict[st
     async with raw_client(server.url, (await new_account()).key) as other:
         seen = await lists(other)
     assert [project["canonical_name"] for project in seen.pop("/projects")] == ["default"]
-    assert seen == {"/agents": [], "/users": [], "/sessions": [], "tools": []}
+    assert seen == {"/agents": [], "/users": [], "/sessions": [], "tools": [], "/secrets": []}
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,9 @@ def test_settings_file_of_the_page_on_providers_is_accepted(tmp_path: Path) -> N
     assert Providers(settings).route("best").provider == "cluster"
 
 
-@pytest.mark.parametrize("name", ["docs/chat.md", "docs/providers.md", "docs/operations.md", "docs/api-differences.md", "README.md"])
+@pytest.mark.parametrize(
+    "name", ["docs/chat.md", "docs/providers.md", "docs/operations.md", "docs/secrets.md", "docs/api-differences.md", "README.md"]
+)
 def test_setting_that_a_page_names_exists(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     named = {found.lower() for found in re.findall(r"\bMENTHA_([A-Z_]+)\b", text)} - {"home"}

@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.databases import Cluster
 from tests.support.server import KEY, ServerProcess, running
+from tests.support.vaults import KEY_TEXT
 
 ROOT = Path(__file__).resolve().parents[2]
 ADDRESS = "http://localhost:8080"
@@ -22,7 +23,7 @@ RUN_LIMIT_S = 60
 
 @pytest.fixture(scope="module")
 def server(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with cluster.cloned() as dsn, running(home=tmp_path_factory.mktemp("home"), dsn=dsn) as started:
+    with cluster.cloned() as dsn, running(home=tmp_path_factory.mktemp("home"), dsn=dsn, encryption_key=KEY_TEXT) as started:
         yield started
 
 
@@ -47,6 +48,7 @@ def output(command: list[str], folder: Path, environ: dict[str, str] | None = No
         ("README.md", "I remember 2 earlier messages; the first user message was «My name is Ada.»."),
         ("docs/quickstart.md", "You are in a conversation with Ada."),
         ("docs/chat.md", "The tool answered"),
+        ("docs/secrets.md", "GITHUB_TOKEN ENCRYPTED"),
     ],
 )
 def test_python_program_of_a_page_runs_as_written(name: str, says: str, server: ServerProcess, tmp_path: Path) -> None:

@@ -39,6 +39,14 @@ def test_database_url_by_its_common_name_is_read(tmp_path: Path) -> None:
     assert settings.database_url.get_secret_value() == "postgresql://x/y"
 
 
+def test_setting_with_several_values_is_read_from_a_line_or_a_list(tmp_path: Path) -> None:
+    home = {"MENTHA_HOME": str(tmp_path)}
+    by_environment = config.load(environ={**home, "MENTHA_OUTBOUND_ALLOW": "a.corp:80, 10.0.0.0/8  [::1]:80,"})
+    assert by_environment.outbound_allow == ("a.corp:80", "10.0.0.0/8", "[::1]:80")
+    (tmp_path / "mentha.toml").write_text("outbound_allow = ['a.corp']\n")
+    assert config.load(environ=home).outbound_allow == ("a.corp",)
+
+
 def test_known_provider_with_a_key_joins_the_table(tmp_path: Path) -> None:
     settings = config.load(environ={"MENTHA_HOME": str(tmp_path), "GROQ_API_KEY": "k", "OLLAMA_BASE_URL": "http://there/v1"})
     assert set(settings.providers) == {"groq", "ollama"}

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mentha.observe import emit, events, log
+from mentha.observe import emit, events, log, redact_with
 
 REQUEST = events.RequestFinished(method="GET", route="/agents/{agent_id}", status=200, took_s=0.0031)
 
@@ -163,6 +163,48 @@ def test_record_whose_arguments_do_not_fit_does_not_raise() -> None:
     with logging_to(stream):
         logging.getLogger().handlers[-1].handle(record)  # not by a logger: pytest's own handler does raise
     assert objects(stream.getvalue())[0]["message"] == "%d of %d"
+
+
+@pytest.fixture
+def redacting() -> Iterator[None]:
+    """Takes the word `hunter2` out of what is told."""
+    redact_with(lambda text: text.replace("hunter2", "[secret]"))
+    yield
+    redact_with(None)
+
+
+@pytest.mark.parametrize("fmt", ["text", "json"])
+def test_event_that_quotes_a_secret_in_use_is_told_without_it(fmt: Literal["text", "json"], redacting: None) -> None:
+    stream = io.StringIO()
+    with logging_to(stream, fmt):
+        emit(failed('refused "hunter2"'))
+        emit(events.RequestFailed(error_id="1", route="/x", exception="E", traceback="x" * 9_000 + "hunter2"))
+        emit(REQUEST)
+    assert "hunter2" not in stream.getvalue()
+    assert stream.getvalue().count("[secret]") == (2 if fmt == "json" else 1)
+    assert len(stream.getvalue().splitlines()) == 3
+
+
+def test_every_subscriber_gets_an_event_without_secrets(redacting: None) -> None:
+    told: list[events.Event] = []
+    events.subscribe(told.append)
+    try:
+        emit(failed("hunter2"))
+    finally:
+        events.unsubscribe(told.append)
+    assert told == [failed("[secret]")]
+
+
+def test_line_of_a_library_that_quotes_a_secret_in_use_is_told_without_it(redacting: None) -> None:
+    stream = io.StringIO()
+    with logging_to(stream):
+        logging.getLogger("library").warning("bad header %s", "hunter2" + "x" * 8_000)
+        try:
+            raise RuntimeError("hunter2")
+        except RuntimeError:
+            logging.getLogger("library").exception("failed")
+    assert "hunter2" not in stream.getvalue()
+    assert stream.getvalue().count("[secret]") == 3  # the traceback shows the line that raised as well
 
 
 def test_nothing_is_written_after_the_end() -> None:

@@ -78,6 +78,14 @@ def test_template_workers_are_those_that_started_and_did_not_end() -> None:
     assert after(*started, events.TemplateWorkerEnded(pid=0, why="idle"))[of("mentha_template_workers")] == 2
 
 
+def test_call_to_where_a_tenant_wants_counts_by_how_it_ended() -> None:
+    called = events.OutboundCalled(tenant="t", host="a.example", method="GET", outcome="failed", status=0, redirects=0, took_s=0.1)
+    found = after(called, events.OutboundRefusedSeen(tenant="t", host="a.example", rule="port"), called)
+    assert found[of("mentha_outbound_calls_total", outcome="failed")] == 2
+    assert found[of("mentha_outbound_calls_total", outcome="refused")] == 1
+    assert "a.example" not in str(found)
+
+
 def test_event_without_a_figure_changes_nothing() -> None:
     counted = Metrics()
     before = {name for name, _ in shown(counted)}

@@ -228,7 +228,7 @@ def test_fitted_history_takes_the_place_of_the_whole_one() -> None:
 
 def test_prompt_with_rounds_of_tools_at_its_end_makes_room_for_them() -> None:
     stored = Stored(b'{"content":"1"},{"content":"2"}', [15, 15], [50, 50], "ua", [1, 2], 2)
-    more = [{"role": "assistant", "content": None}, {"role": "tool", "content": "r"}]
+    more = b'{"role":"assistant","content":null},{"role":"tool","content":"r"}'
     given = context(context_overflow="truncate")
     composed = prompt.compose(given, draft(given), ["sys"], budget.fit(stored, Budget(200, 1.0), 60))
     assert [message["content"] for message in loads(prompt.extended(composed, more, 40).messages)] == ["sys", "1", "2", "hi", None, "r"]
@@ -260,9 +260,6 @@ def test_answer_tells_its_context_and_its_jobs_whole_streamed_and_replayed() -> 
 @pytest.mark.parametrize(
     ("session", "asked", "word"),
     [
-        ({"auto_run_tools": True}, {}, "auto_run_tools"),
-        ({}, {"auto_run_tools": True}, "auto_run_tools"),
-        ({"forward_tool_calls": True}, {}, "forward_tool_calls"),
         ({"token_budget": 5}, {}, "token_budget"),
         ({}, {"remember": True}, "remember"),
     ],
@@ -271,6 +268,13 @@ def test_what_does_not_act_yet_is_a_warning_where_it_is_asked_for(session: dict[
     (warning,) = draft(context(**session), **asked).warnings
     assert warning.startswith(word)
     assert draft(recall=False).warnings == []
+
+
+def test_what_was_recalled_is_a_variable_and_what_could_not_be_is_a_warning() -> None:
+    recalled = Recalled(for_templates=[{"title": "t", "content": ["c"], "metadata": {}}], warnings=["by words alone"])
+    drafted = prompt.draft(context(), recalled, request(), default_model=None, messages_max=10)
+    assert drafted.variables["docs"] == [{"title": "t", "content": ["c"], "metadata": {}}]
+    assert drafted.warnings == ["by words alone"]
 
 
 # --- the body

@@ -168,3 +168,55 @@ def test_validate_with_a_wrong_table_is_config_invalid(providers: dict[str, Prov
 def test_shipped_aliases_point_to_known_providers() -> None:
     heads = {target.partition("/")[0] for targets in routing.SHIPPED_ALIASES.values() for target in targets}
     assert heads <= set(routing.KNOWN_PROVIDERS)
+
+
+# --- keys of tenants
+
+
+def keys_of(**keys: str) -> dict[str, SecretStr]:
+    return {provider: SecretStr(key) for provider, key in keys.items()}
+
+
+def key_used(made: Route) -> str | None:
+    return made.api_key.get_secret_value() if made.api_key else None
+
+
+def test_own_key_of_the_tenant_goes_before_the_operators_and_after_the_requests() -> None:
+    configured, own = settings("openai", "groq"), keys_of(openai="sk-own")
+    assert key_used(routing.route(configured, "gpt-x", own_keys=own)) == "sk-own"
+    assert key_used(routing.route(configured, "gpt-x", custom_key="sk-custom", own_keys=own)) == "sk-custom"
+    assert key_used(routing.route(configured, "groq/llama", own_keys=own)) == "key-of-groq"
+    assert key_used(routing.route(configured, "gpt-x", own_keys={})) == "key-of-openai"
+
+
+def test_own_key_reaches_its_known_provider_where_the_operator_configured_none() -> None:
+    made = routing.route(settings("groq"), "claude-sonnet-4-5", own_keys=keys_of(anthropic="sk-own"))
+    assert (made.provider, made.base_url, key_used(made)) == ("anthropic", "https://api.anthropic.com/v1", "sk-own")
+    assert target(routing.route(settings("groq"), "claude-3.5-sonnet", own_keys=keys_of(anthropic="sk-own")))[0] == "anthropic"
+    # For other providers nothing changes.
+    assert target(routing.route(settings("groq"), "gpt-x", own_keys=keys_of(anthropic="sk-own"))) == ("groq", "gpt-x")
+    with pytest.raises(ProviderRefused):
+        routing.route(settings(), "gpt-x", own_keys=keys_of(anthropic="sk-own"))
+
+
+def test_own_key_never_opens_the_local_ports_of_the_server() -> None:
+    with pytest.raises(ProviderRefused):
+        routing.route(settings(), "ollama/llama", own_keys=keys_of(ollama="sk-own"))
+    assert target(routing.route(settings("ollama"), "ollama/llama", own_keys=keys_of(ollama="sk-own"))) == ("ollama", "llama")
+
+
+def test_own_key_that_can_be_no_key_is_refused_by_the_name_of_its_secret() -> None:
+    with pytest.raises(ProviderKeyInvalid, match="the secret `OPENAI_API_KEY`") as caught:
+        routing.route(settings("openai"), "gpt-x", own_keys=keys_of(openai="sk-own\r\nX-Evil: 1"))
+    assert "sk-own" not in caught.value.message
+
+
+def test_names_of_key_secrets_are_those_of_the_variables() -> None:
+    names = routing.key_names(settings("openai", "my-cluster", "ollama"))
+    assert {name: names[name] for name in ("openai", "anthropic", "my-cluster", "ollama")} == {
+        "openai": "OPENAI_API_KEY",
+        "anthropic": "ANTHROPIC_API_KEY",
+        "my-cluster": "MY_CLUSTER_API_KEY",
+        "ollama": "OLLAMA_API_KEY",
+    }
+    assert "vllm" not in names

@@ -19,8 +19,6 @@ ABSENT = {
     "/executions/{execution_id}/transitions": "tasks",
     "/executions/{execution_id}/transitions.stream": "tasks",
     "/executions/{execution_id}/status.stream": "tasks",
-    "/secrets": "secrets",
-    "/secrets/{secret_id}": "secrets",
     "/files": "files",
     "/files/{file_id}": "files",
     "/responses": "responses",

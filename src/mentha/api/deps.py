@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from starlette.requests import HTTPConnection
 
 from mentha.api.identity import Identity
+from mentha.auth.vault import Vault
 from mentha.core.config import Settings
 from mentha.store.pool import Database
 from mentha.store.pool import Tx as Connection
@@ -29,6 +30,7 @@ class Runtime(Protocol):
     identity: Identity
     turns: Any
     providers: Any
+    vault: Vault
 
 
 # Dependencies are coroutines, those too that never wait: the framework runs plain functions in a thread, 0.2 ms of CPU each time.

@@ -41,6 +41,8 @@ router = APIRouter(tags=["docs"], route_class=Route)
 
 # Longer texts are made ready in a thread.
 INLINE_CHARS_MAX = 20_000
+# Longer texts take their turn behind other bulk work, so that nobody's search waits for them.
+QUERY_CHARS_MAX = 2_000
 Embeddings = Annotated[bool, Query(description="Whether to give the vectors")]
 
 
@@ -57,26 +59,22 @@ class _Text:
 def _routes(kind: OwnerKind) -> None:
     """The operations on the docs of an agent, or of a user."""
     owner_path = f"/{kind}s/{{{kind}_id}}"
-    OwnerId = Annotated[UUID, Path(alias=f"{kind}_id")]  # noqa: N806 - a type
+    of = Path(alias=f"{kind}_id")
 
     @router.post(f"{owner_path}/docs", status_code=201, responses=errors(400, 404, 409))
-    async def create_doc(owner_id: OwnerId, body: CreateDocRequest, tenant: TenantId, runtime: RuntimeOf, tx: Tx) -> Doc:
+    async def create_doc(owner_id: Annotated[UUID, of], body: CreateDocRequest, tenant: TenantId, runtime: RuntimeOf, tx: Tx) -> Doc:
         """Create Doc"""
-        text = _Text(body.title, _parts(body.content), body.embed_instruction, body.language)
-        doc = await _prepared(runtime, text, body.metadata or {})
-        created = await docs.create(tx, tenant, kind, owner_id, doc, doc_id=new_id(), job_id=new_id())
-        await queue.wake(tx, index.KIND)
-        return created
+        return await create_in(runtime, tx, tenant, kind, owner_id, body)
 
-    @router.get(f"{owner_path}/docs")
+    @router.get(f"{owner_path}/docs", responses=errors())
     async def list_docs(
-        owner_id: OwnerId, tenant: TenantId, tx: Statement, page: FilteredPage, include_embeddings: Embeddings = True
+        owner_id: Annotated[UUID, of], tenant: TenantId, tx: Statement, page: FilteredPage, include_embeddings: Embeddings = True
     ) -> DocPage:
         """List Docs"""
         return DocPage(items=await docs.list_(tx, tenant, kind, owner_id, page, include_embeddings=include_embeddings))
 
-    @router.delete(f"{owner_path}/docs", status_code=202)
-    async def bulk_delete_docs(owner_id: OwnerId, body: BulkDeleteDocsRequest, tenant: TenantId, tx: Tx) -> DocsDeletedResponse:
+    @router.delete(f"{owner_path}/docs", status_code=202, responses=errors())
+    async def bulk_delete_docs(owner_id: Annotated[UUID, of], body: BulkDeleteDocsRequest, tenant: TenantId, tx: Tx) -> DocsDeletedResponse:
         """Delete the Docs that a filter matches, or all"""
         wanted = filters.to_jsonpath(body.metadata_filter)
         if wanted is None and not body.delete_all:
@@ -85,34 +83,35 @@ def _routes(kind: OwnerKind) -> None:
         return DocsDeletedResponse(items=[ResourceDeletedResponse(id=doc_id, deleted_at=deleted_at) for doc_id, deleted_at in gone])
 
     @router.get(f"{owner_path}/docs/{{doc_id}}", responses=errors(404), openapi_extra={"x-mentha": True})
-    async def get_doc_of(owner_id: OwnerId, doc_id: UUID, tenant: TenantId, tx: Statement, include_embeddings: Embeddings = True) -> Doc:
+    async def get_doc_of(
+        owner_id: Annotated[UUID, of], doc_id: UUID, tenant: TenantId, tx: Statement, include_embeddings: Embeddings = True
+    ) -> Doc:
         """Get Doc"""
         return await docs.get(tx, tenant, doc_id, owner=owner_of(kind, owner_id), include_embeddings=include_embeddings)
 
     @router.put(f"{owner_path}/docs/{{doc_id}}", responses=errors(404, 409), openapi_extra={"x-mentha": True})
-    async def update_doc_of(owner_id: OwnerId, doc_id: UUID, body: UpdateDocRequest, tenant: TenantId, runtime: RuntimeOf, tx: Tx) -> Doc:
+    async def update_doc_of(
+        owner_id: Annotated[UUID, of], doc_id: UUID, body: UpdateDocRequest, tenant: TenantId, runtime: RuntimeOf, tx: Tx
+    ) -> Doc:
         """Replace Doc"""
         return await _update(runtime, tx, tenant, doc_id, owner_of(kind, owner_id), body)
 
     @router.patch(f"{owner_path}/docs/{{doc_id}}", responses=errors(404, 409), openapi_extra={"x-mentha": True})
-    async def patch_doc_of(owner_id: OwnerId, doc_id: UUID, body: PatchDocRequest, tenant: TenantId, runtime: RuntimeOf, tx: Tx) -> Doc:
+    async def patch_doc_of(
+        owner_id: Annotated[UUID, of], doc_id: UUID, body: PatchDocRequest, tenant: TenantId, runtime: RuntimeOf, tx: Tx
+    ) -> Doc:
         """Patch Doc"""
         return await _patch(runtime, tx, tenant, doc_id, owner_of(kind, owner_id), body)
 
     @router.delete(f"{owner_path}/docs/{{doc_id}}", status_code=202, responses=errors(404))
-    async def delete_doc(owner_id: OwnerId, doc_id: UUID, tenant: TenantId, tx: Tx) -> ResourceDeletedResponse:
+    async def delete_doc(owner_id: Annotated[UUID, of], doc_id: UUID, tenant: TenantId, tx: Tx) -> ResourceDeletedResponse:
         """Delete Doc"""
         return ResourceDeletedResponse(id=doc_id, deleted_at=await docs.delete(tx, tenant, doc_id, owner=owner_of(kind, owner_id)))
 
-    @router.post(f"{owner_path}/search", response_model=DocSearchResponse)
-    async def search_docs(owner_id: OwnerId, body: DocSearchRequest, tenant: TenantId, runtime: RuntimeOf) -> Response:
+    @router.post(f"{owner_path}/search", response_model=DocSearchResponse, responses=errors())
+    async def search_docs(owner_id: Annotated[UUID, of], body: DocSearchRequest, tenant: TenantId, runtime: RuntimeOf) -> Response:
         """Search in the Docs by words, by meaning, or both"""
-        began = time.perf_counter()
-        scope = Scope((owner_of(kind, owner_id),), filters.to_jsonpath(body.metadata_filter))
-        result = await search.search(runtime.database, runtime.embedders, tenant, scope, _wanted(body))
-        found = [search.reference(hit, include_embeddings=body.include_embeddings) for hit in result.found]
-        took_s = max(time.perf_counter() - began, 1e-6)
-        return Response(dumps({"docs": found, "time": took_s, "warnings": result.warnings}), media_type="application/json")
+        return Response(dumps(await search_in(runtime, tenant, kind, owner_id, body)), media_type="application/json")
 
 
 _routes("agent")
@@ -146,10 +145,41 @@ async def delete_any_doc(doc_id: UUID, tenant: TenantId, tx: Tx) -> ResourceDele
 @router.post("/embed", response_model=EmbedQueryResponse, responses=errors(400, 429, 502, 504))
 async def embed(body: EmbedQueryRequest, _: TenantId, runtime: RuntimeOf) -> Response:
     """Make vectors of texts, by the embedder that searches use"""
+    return Response(dumps(await vectors_of(runtime, body)), media_type="application/json")
+
+
+# The three below serve tools of type `system` as well, which call them by `server/system_ops.py`.
+
+
+async def create_in(runtime: Any, tx: Any, tenant: UUID, kind: OwnerKind, owner_id: UUID, body: CreateDocRequest) -> Doc:
+    """Store a new doc, and have its vectors made. Needs a transaction around it.
+
+    Raises:
+        NotFound, Conflict, FieldInvalid: as the operation answers.
+    """
+    text = _Text(body.title, _parts(body.content), body.embed_instruction, body.language)
+    doc = await _prepared(runtime, text, body.metadata or {})
+    created = await docs.create(tx, tenant, kind, owner_id, doc, doc_id=new_id(), job_id=new_id())
+    await queue.wake(tx, index.KIND)
+    return created
+
+
+async def search_in(runtime: Any, tenant: UUID, kind: OwnerKind, owner_id: UUID, body: Any) -> JsonObject:
+    """What a search in the docs of an agent or a user finds, as the operation answers it. `body` is a `DocSearchRequest` of any mode."""
+    began = time.perf_counter()
+    scope = Scope((owner_of(kind, owner_id),), filters.to_jsonpath(body.metadata_filter))
+    result = await search.search(runtime.database, runtime.embedders, tenant, scope, _wanted(body))
+    found = [search.reference(hit, include_embeddings=body.include_embeddings) for hit in result.found]
+    return {"docs": found, "time": max(time.perf_counter() - began, 1e-6), "warnings": result.warnings}
+
+
+async def vectors_of(runtime: Any, body: EmbedQueryRequest) -> JsonObject:
+    """The vectors of texts, as the operation answers them."""
     texts = [body.text] if isinstance(body.text, str) else body.text
     embedder = await index.active(runtime)
-    made = await embedder.queries(texts, instruction=body.embed_instruction)
-    return Response(dumps({"vectors": made.tolist()}), media_type="application/json")
+    make = embedder.queries if sum(map(len, texts)) <= QUERY_CHARS_MAX else embedder.documents
+    made = await make(texts, instruction=body.embed_instruction)
+    return {"vectors": made.tolist()}
 
 
 async def _update(runtime: Any, tx: Any, tenant: UUID, doc_id: UUID, owner: str | None, body: UpdateDocRequest) -> Doc:
@@ -171,21 +201,10 @@ async def _patch(runtime: Any, tx: Any, tenant: UUID, doc_id: UUID, owner: str |
     return await _store(runtime, tx, tenant, held, text, document.merged(held.metadata or {}, body.metadata))
 
 
-async def _store(
-    runtime: Any,
-    tx: Any,
-    tenant: UUID,
-    held: Doc,
-    metadata: JsonObject,
-    *,
-    title: str,
-    content: list[str],
-    instruction: str | None,
-    tag: Any,
-) -> Doc:
+async def _store(runtime: Any, tx: Any, tenant: UUID, held: Doc, text: _Text, metadata: JsonObject) -> Doc:
     """Store a changed doc; where its text stays, so do its chunks and vectors."""
-    doc = await _prepared(runtime, title, content, tag, metadata, instruction)
-    if (title, content, instruction, doc.language) == (held.title, held.content, held.embed_instruction, held.language):
+    doc = await _prepared(runtime, text, metadata)
+    if (text.title, text.content, text.instruction, doc.language) == (held.title, held.content, held.embed_instruction, held.language):
         return await docs.describe(tx, tenant, held.id, metadata)
     stored = await docs.replace(tx, tenant, held.id, doc, job_id=new_id())
     await queue.wake(tx, index.KIND)
@@ -211,7 +230,7 @@ async def _prepared(runtime: Any, text: _Text, metadata: JsonObject) -> NewDoc:
         configuration=made.configuration,
         embed_instruction=text.instruction,
         digest=made.digest,
-        chunks=[NewChunk(piece.text, piece.words) for piece in made.pieces],
+        chunks=[NewChunk(piece.text, piece.heading, piece.words, piece.heading_words) for piece in made.pieces],
     )
 
 

@@ -23,6 +23,7 @@ class Context:
         last_seq: the number of the session's last entry when it was read.
         open_calls: ids of tool calls at the end of the history that have no result yet.
         has_docs: whether one of the agents or users has documents.
+        has_secrets: whether the tenant has any, among which may be keys of providers.
         fold_job: the job that folds the session, where one waits or runs.
         sources: which entries are replayed.
     """
@@ -37,6 +38,7 @@ class Context:
     last_seq: int
     open_calls: tuple[str, ...]
     has_docs: bool = False
+    has_secrets: bool = False
     fold_job: UUID | None = None
     sources: tuple[str, ...] = ()
 

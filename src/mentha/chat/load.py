@@ -42,6 +42,7 @@ async def load(database: Database, tenant: UUID, session_id: UUID, request: Chat
         row.last_seq,
         open_calls(row.tail),
         row.has_docs,
+        row.has_secrets,
         row.fold_job_id,
         sources,
     )

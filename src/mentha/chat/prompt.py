@@ -109,22 +109,22 @@ def compose(context: Context, drafted: Drafted, rendered: Sequence[str], fitted:
     """
     new = new_messages(drafted, rendered)
     history = context.history if fitted is None else fitted.history
-    return Prompt(drafted, _messages(rendered[0], history, new, ()), new, rendered[0], fitted)
+    return Prompt(drafted, _messages(rendered[0], history, new), new, rendered[0], fitted)
 
 
-def extended(prompt: Prompt, more: Sequence[JsonObject], tokens: int) -> Prompt:
-    """The prompt with further messages at its end, those of rounds with tools; what of the history is sent is chosen anew to make room.
+def extended(prompt: Prompt, more: bytes, tokens: int) -> Prompt:
+    """A prompt that has to fit, with further messages at its end, those of rounds with tools: less of the history makes room for them.
 
     Args:
         prompt: as `compose` made it.
-        more: all further messages so far.
+        more: all further messages so far, comma-joined JSON.
         tokens: how many these have, as `fit.count` counts them.
 
     Raises:
         BadRequest: not even what has to be sent fits.
     """
     if prompt.fitted is None:
-        return replace(prompt, messages=prompt.messages[:-1] + b"".join(b"," + dumps(message) for message in more) + b"]")
+        return replace(prompt, messages=prompt.messages[:-1] + b"," + more + b"]")
     fitted = budget.again(prompt.fitted, tokens)
     return replace(prompt, messages=_messages(prompt.system, fitted.history, prompt.new, more), fitted=fitted)
 
@@ -143,6 +143,14 @@ def offered(drafted: Drafted) -> JsonObject:
         return {}
     tools = [{"type": "function", "function": offer.function_of(tool)} for tool in drafted.tools]
     return {"tools": tools, **({"tool_choice": drafted.tool_choice} if drafted.tool_choice else {})}
+
+
+def with_choice(options: JsonObject, first: Any, choice: Any) -> JsonObject:
+    """Options of one round: those of the turn, with `choice` where it is another one than the turn's own, `first`."""
+    if choice == first or "tools" not in options:
+        return options
+    rest = {name: value for name, value in options.items() if name != "tool_choice"}
+    return {**rest, "tool_choice": choice} if choice else rest
 
 
 def _settings(agent: JsonObject, request: ChatInput) -> tuple[JsonObject, list[str]]:
@@ -211,8 +219,6 @@ def _variables(context: Context, request: ChatInput, model: str, settings: JsonO
 def _not_done(context: Context, request: ChatInput) -> list[str]:
     session = context.session
     asked = {
-        "auto_run_tools does not act yet: calls of tools are returned": request.auto_run_tools or session["auto_run_tools"],
-        "forward_tool_calls does not act yet: calls of tools are returned in any case": session["forward_tool_calls"],
         "token_budget has no effect without context_overflow: the whole history is sent": (
             session["token_budget"] and session["context_overflow"] is None
         ),
@@ -221,10 +227,10 @@ def _not_done(context: Context, request: ChatInput) -> list[str]:
     return [text for text, is_asked in asked.items() if is_asked]
 
 
-def _messages(system: str, history: bytes, new: Sequence[Draft], more: Sequence[JsonObject]) -> bytes:
+def _messages(system: str, history: bytes, new: Sequence[Draft], more: bytes = b"") -> bytes:
     first = [dumps({"role": "system", "content": system})] if system.strip() else []
-    middle = [history] if history else []
-    return b"[" + b",".join([*first, *middle, *(dumps(draft.message) for draft in new), *map(dumps, more)]) + b"]"
+    parts = [*first, history, *(dumps(draft.message) for draft in new), more]
+    return b"[" + b",".join(part for part in parts if part) + b"]"
 
 
 def _rendered(messages: Sequence[Draft], texts: Sequence[str]) -> list[Draft]:

@@ -38,7 +38,8 @@ async def recall(database: Database, embedders: Embedders, tenant: UUID, context
     if not texts:
         return Recalled()
     scope = Scope(_owners(context), filters.to_jsonpath(options.metadata_filter))
-    result = await search.search(database, embedders, tenant, scope, _query(options, texts))
+    words_min = 0.0 if context.session["recall_options"] else recalled.DEFAULT_WORDS_MIN
+    result = await search.search(database, embedders, tenant, scope, _query(options, texts, words_min))
     references = [search.reference(hit, include_embeddings=options.include_embeddings) for hit in result.found]
     return Recalled(references, recalled.for_templates(references), result.warnings)
 
@@ -48,7 +49,7 @@ def _owners(context: Context) -> tuple[str, ...]:
     return (owner_of("agent", UUID(context.agent["id"])), *users)
 
 
-def _query(options: recalled.Options, texts: list[str]) -> Query:
+def _query(options: recalled.Options, texts: list[str], words_min: float) -> Query:
     names = ("confidence", "alpha", "mmr_strength", "k_multiplier")
     given = {name: getattr(options, name) for name in names if name in type(options).model_fields}
     return Query(
@@ -56,6 +57,7 @@ def _query(options: recalled.Options, texts: list[str]) -> Query:
         text=recalled.by_words(texts, options.max_query_length),
         vector_texts=recalled.by_meaning(texts, options.max_query_length),
         limit=options.limit,
+        words_min=words_min,
         language=language.of_tag(options.lang),
         trigram_threshold=getattr(options, "trigram_similarity_threshold", None),
         **given,

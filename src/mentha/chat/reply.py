@@ -24,7 +24,7 @@ async def ask(providers: Providers, route: Route, body: bytes, *, timeout_s: flo
 async def ask_streaming(
     providers: Providers, route: Route, body: bytes, *, timeout_s: float, chunks: Chunks, push: Callable[[bytes], None]
 ) -> Completion:
-    """The model's whole answer; each piece of text goes to `push` as it comes, the calls of tools at the end, joined.
+    """The model's whole answer; each piece of text goes to `push` as it comes. Calls of tools are left to whoever knows who runs them.
 
     Raises:
         ProviderError: it failed; what was pushed until then stays pushed.
@@ -40,10 +40,7 @@ async def ask_streaming(
         joined.usage = delta.usage or joined.usage
         joined.model = delta.model or joined.model
         joined.add_logprobs(delta.logprobs)
-    completion = joined.completion(route)
-    if completion.tool_calls:
-        push(chunks.tool_calls(completion.tool_calls))
-    return completion
+    return joined.completion(route)
 
 
 @dataclass(slots=True)

@@ -1,26 +1,30 @@
 """A chat turn, from its request to its stored answer: one function that names the stages in order.
 
-    load → recall → draft → render → fit → compose → ask → settle → save
+    load → recall → draft → render → fit → compose → ask (⇄ tools) → settle → save
 
 No database connection is held while a query is embedded, templates are rendered or the model is asked. Until `save`, nothing of the turn is
 stored; `settle` stores only what is true without it: how the model counts, and that the session is to be summarised.
 """
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
+from pydantic import SecretStr
+
 from mentha import observe
-from mentha.chat import answer, fit, prompt, reply, save
+from mentha.chat import answer, fit, prompt, reply, rounds, save
 from mentha.chat.context import Context
 from mentha.chat.load import load
-from mentha.chat.prompt import Prompt
+from mentha.chat.prompt import Drafted, Prompt
 from mentha.chat.recall import recall
 from mentha.chat.recalled import Recalled
 from mentha.core.config import Settings
-from mentha.core.errors import ProviderTimeout
-from mentha.core.json import dumps
+from mentha.core.errors import ProviderError, ProviderTimeout
+from mentha.core.json import JsonObject, JsonValue, dumps
 from mentha.observe.events import TurnFinished
 from mentha.providers.embedders import Embedders
 from mentha.providers.service import Providers
@@ -28,20 +32,31 @@ from mentha.providers.types import Completion, Route, Usage
 from mentha.sandbox.templates import Templates
 from mentha.store.pool import Database
 from mentha.store.turns import NewTurn
+from mentha.tools.journal import Turn
+from mentha.tools.loop import Outcome
+from mentha.tools.run import Toolbox
 from mentha.wire.chat import ChatInput
 
 _NO_USAGE = Usage(0, 0, 0)
+ProviderKeys = Callable[[UUID], Awaitable[Mapping[str, SecretStr]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What turns work with; one for the process."""
+    """What turns work with; one for the process.
+
+    Attributes:
+        provider_keys: gives a tenant's own keys by provider.
+        tools: what calls of tools are run with.
+    """
 
     settings: Settings
     database: Database
     providers: Providers
     embedders: Embedders
     templates: Templates
+    provider_keys: ProviderKeys
+    tools: Toolbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +68,7 @@ class TurnRequest:
         retried: the client says that it has sent this before.
         custom_key: a provider's key that counts for this turn only.
         head: id and time of the answer.
+        depth: in how many other turns it stands, whose models asked for it by a tool.
     """
 
     tenant: UUID
@@ -63,6 +79,7 @@ class TurnRequest:
     retried: bool = False
     idempotency_key: str | None = None
     custom_key: str | None = None
+    depth: int = 0
 
 
 async def run(parts: Parts, request: TurnRequest, push: Callable[[bytes], None] | None) -> bytes:
@@ -77,17 +94,21 @@ async def run(parts: Parts, request: TurnRequest, push: Callable[[bytes], None] 
     began = time.perf_counter()
     context = await load(parts.database, request.tenant, request.session_id, request.chat)
     recalled = await recall(parts.database, parts.embedders, request.tenant, context, request.chat)
-    prepared = await prepare(parts, request.tenant, context, recalled, request.chat, custom_key=request.custom_key)
-    route = parts.providers.route(prepared.drafted.model, custom_key=request.custom_key)
+    drafted = draft(parts, context, recalled, request.chat)
+    route = await _route(parts, request.tenant, context, drafted.model, custom_key=request.custom_key)
+    prepared = await prepare(parts, request.tenant, context, drafted, route)
     options = parts.providers.options(route, {**prepared.drafted.options, **prompt.offered(prepared.drafted)})
     warnings = [*prepared.drafted.warnings, *options.warnings]
     docs = dumps(recalled.references)
     chunks = answer.Chunks(request.head, docs) if push else None
     asked = time.perf_counter()
-    completion = await _ask(parts, route, prompt.body(route.model, prepared, options.body, stream=push is not None), began, chunks, push)
+    requests = fit.Requests(prepared)
+    ask = partial(_ask, parts, route, requests, options.body, began, chunks, push)
+    outcome = await rounds.run(_setup(parts, request, began, chunks, push), context, prepared, ask)
+    completion, warnings = outcome.completion, [*warnings, *outcome.warnings]
     model_s = time.perf_counter() - asked
-    notes = await _settle(parts, request, context, prepared, completion)
-    body = await _save(parts, request, context, prepared, completion, answer.whole(request.head, completion, warnings, docs, notes))
+    notes = await _settle(parts, request, context, requests, completion)
+    body = await _save(parts, request, context, prepared, outcome, answer.whole(request.head, completion, warnings, docs, notes))
     if notes.jobs and context.fold_job is None:
         await fit.wake(parts.database)
     if chunks and push:
@@ -96,21 +117,30 @@ async def run(parts: Parts, request: TurnRequest, push: Callable[[bytes], None] 
     return body
 
 
-async def prepare(
-    parts: Parts, tenant: UUID, context: Context, recalled: Recalled, request: ChatInput, *, custom_key: str | None = None
-) -> Prompt:
-    """Everything up to the call of the model: what is sent, with all templates rendered.
+def draft(parts: Parts, context: Context, recalled: Recalled, request: ChatInput) -> Drafted:
+    """What is about to be sent, within the server's limits.
 
     Raises:
         BadRequest, FieldInvalid: the request can't be served as it is.
+    """
+    return prompt.draft(context, recalled, request, default_model=parts.settings.default_model, messages_max=parts.settings.messages_max)
+
+
+async def prepare(parts: Parts, tenant: UUID, context: Context, drafted: Drafted, route: Route | None) -> Prompt:
+    """Everything up to the call of the model: what is sent, with all templates rendered.
+
+    Args:
+        route: where it is sent; None where that is not known.
+
+    Raises:
+        BadRequest: not even what has to be sent fits into the budget.
         TemplateFailed: a template is wrong, or ran out of its limits.
     """
-    drafted = prompt.draft(context, recalled, request, default_model=parts.settings.default_model, messages_max=parts.settings.messages_max)
     rendered = await parts.templates.render(drafted.templates, drafted.variables)
     sent = fit.Sent(
         drafted.model, drafted.options.get("max_tokens"), rendered[0], prompt.offered(drafted), prompt.new_messages(drafted, rendered)
     )
-    fitted = await fit.fit(parts.database, parts.providers, tenant, context, sent, custom_key=custom_key)
+    fitted = await fit.fit(parts.database, parts.providers, tenant, context, sent, route)
     drafted.warnings.extend(fit.warnings_of(context, fitted))
     return prompt.compose(context, drafted, rendered, fitted)
 
@@ -123,31 +153,79 @@ async def render(parts: Parts, tenant: UUID, session_id: UUID, request: ChatInpu
     """
     context = await load(parts.database, tenant, session_id, request)
     recalled = await recall(parts.database, parts.embedders, tenant, context, request)
-    return await prepare(parts, tenant, context, recalled, request), recalled
+    drafted = draft(parts, context, recalled, request)
+    route = None
+    # Only the size of a context depends on where it is sent; a model that nobody serves is shown all the same.
+    if context.session["context_overflow"] is not None:
+        with contextlib.suppress(ProviderError):
+            route = await _route(parts, tenant, context, drafted.model)
+    return await prepare(parts, tenant, context, drafted, route), recalled
+
+
+async def _route(parts: Parts, tenant: UUID, context: Context, model: str, *, custom_key: str | None = None) -> Route:
+    """Where the turn goes, and with whose key: the request's, else the tenant's own, else the operator's."""
+    asks = context.has_secrets and not custom_key
+    own_keys = await parts.provider_keys(tenant) if asks else None
+    return parts.providers.route(model, custom_key=custom_key, own_keys=own_keys)
 
 
 async def _ask(
-    parts: Parts, route: Route, body: bytes, began: float, chunks: answer.Chunks | None, push: Callable[[bytes], None] | None
+    parts: Parts,
+    route: Route,
+    requests: fit.Requests,
+    options: JsonObject,
+    began: float,
+    chunks: answer.Chunks | None,
+    push: Callable[[bytes], None] | None,
+    messages: bytes,
+    choice: JsonValue,
 ) -> Completion:
-    left_s = parts.settings.turn_timeout_s - (time.perf_counter() - began)
+    """Ask the model, for `messages` in the place of the prompt's own, as far as they fit."""
+    left_s = _left_s(parts, began)
     if left_s <= 0:
         raise ProviderTimeout(f"the turn took longer than {parts.settings.turn_timeout_s:g} s before the model was asked")
+    sent = await requests.next(messages)
+    body = prompt.body(route.model, sent, prompt.with_choice(options, sent.drafted.tool_choice, choice), stream=push is not None)
     if chunks and push:
-        return await reply.ask_streaming(parts.providers, route, body, timeout_s=left_s, chunks=chunks, push=push)
-    return await reply.ask(parts.providers, route, body, timeout_s=left_s)
+        requests.completion = await reply.ask_streaming(parts.providers, route, body, timeout_s=left_s, chunks=chunks, push=push)
+    else:
+        requests.completion = await reply.ask(parts.providers, route, body, timeout_s=left_s)
+    return requests.completion
 
 
-async def _settle(parts: Parts, request: TurnRequest, context: Context, prepared: Prompt, completion: Completion) -> answer.Notes:
-    fitted = prepared.fitted
+def _setup(
+    parts: Parts, request: TurnRequest, began: float, chunks: answer.Chunks | None, push: Callable[[bytes], None] | None
+) -> rounds.Setup:
+    turn = Turn(
+        tenant=request.tenant,
+        id=request.head.id,
+        session_id=request.session_id,
+        fingerprint=request.fingerprint,
+        idempotency_key=request.idempotency_key,
+        retried=request.retried,
+    )
+    left_s = _left_s(parts, began)
+    return rounds.Setup(parts.settings, parts.database, parts.tools, turn, request.depth, request.chat, left_s, chunks, push)
+
+
+def _left_s(parts: Parts, began: float) -> float:
+    return parts.settings.turn_timeout_s - (time.perf_counter() - began)
+
+
+async def _settle(parts: Parts, request: TurnRequest, context: Context, requests: fit.Requests, completion: Completion) -> answer.Notes:
+    fitted = requests.last.fitted
     if fitted is None:
         return answer.NO_NOTES
-    job = await fit.settle(parts.database, request.tenant, context, fitted, prepared.drafted.model, completion, saved=request.chat.save)
+    # Usage is told of the last request alone: that of a turn is a sum over its rounds.
+    answered = requests.completion or completion
+    model = requests.last.drafted.model
+    job = await fit.settle(parts.database, request.tenant, context, fitted, model, answered, saved=request.chat.save)
     return answer.Notes(answer.context_of(fitted), (str(job),) if job else ())
 
 
-async def _save(parts: Parts, request: TurnRequest, context: Context, prepared: Prompt, completion: Completion, body: bytes) -> bytes:
-    wanted = request.chat.save
-    entries = await save.entries_of(context, prepared.new, completion, model=completion.model) if wanted else []
+async def _save(parts: Parts, request: TurnRequest, context: Context, prepared: Prompt, outcome: Outcome, body: bytes) -> bytes:
+    new, completion = [*prepared.new, *rounds.drafts(outcome)], outcome.completion
+    entries = await save.entries_of(context, new, completion, model=completion.model) if request.chat.save else []
     turn = NewTurn(
         id=request.head.id,
         session_id=request.session_id,

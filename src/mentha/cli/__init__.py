@@ -2,7 +2,7 @@
 
 import typer
 
-from mentha.cli import config, doctor, keys, migrate, reindex, serve, tenants, worker
+from mentha.cli import config, doctor, keys, migrate, reindex, secrets, serve, tenants, worker
 
 app = typer.Typer(
     name="mentha",
@@ -19,6 +19,7 @@ app.command("config")(config.config)
 app.command("doctor")(doctor.doctor)
 app.add_typer(keys.app, name="keys")
 app.add_typer(tenants.app, name="tenants")
+app.add_typer(secrets.app, name="secrets")
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from mentha.core import config as settings_module
 from mentha.core.config import Settings
 from mentha.core.errors import MenthaError
 from mentha.providers.service import Providers
-from mentha.server import database, first_key
+from mentha.server import database, encryption, first_key
 from mentha.server.database import Place
 from mentha.store import migrate
 
@@ -35,6 +35,7 @@ def doctor(home: Home = None, config: ConfigFile = None) -> None:
     try:
         settings = settings_module.load(environ=os.environ, flags={"home": home}, file=config)
         first_key.check(settings)
+        encryption.check(settings)
     except MenthaError as error:
         _print(Finding("settings", False, error.message))
         raise typer.Exit(1) from None

@@ -17,7 +17,7 @@ def reindex(
     home: Home = None,
     config: ConfigFile = None,
 ) -> None:
-    """Make the vectors of all documents anew with another embedder. Servers may run meanwhile: they search with the old one until it is done."""
+    """Make all vectors anew with another embedder. Servers may run meanwhile: they search with the old one until it is done."""
     settings = settings_of(config, home=home)
     with logged(settings.model_copy(update={"log_level": "warning"})):
         changed = run(lambda: _reindex(settings, to or settings.embedder))

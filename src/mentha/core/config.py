@@ -82,6 +82,14 @@ class Settings(BaseModel):
         None, description="Accept HS512 JWTs signed with this secret (64 bytes or more); `sub` names the tenant, `exp` is required."
     )
 
+    encryption_key: SecretStr | None = Field(
+        None,
+        description="Encrypts tenants' secrets: 32 random bytes in base64 or hexadecimal (`openssl rand -base64 32`). Empty: the embedded database has one of its own, and with an external one there are no secrets.",
+    )
+    encryption_key_previous: SecretStr | None = Field(
+        None, description="The key before `encryption_key`, until `mentha secrets rotate` has moved all secrets to the new one."
+    )
+
     log_format: Literal["auto", "text", "json"] = Field("auto", description="`auto` is text on a terminal and JSON elsewhere.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least important line that is logged.")
     otlp_endpoint: str | None = Field(
@@ -115,6 +123,15 @@ class Settings(BaseModel):
         15.0, gt=0, le=60, description="A comment line is sent on a silent stream this often, so that proxies keep it open."
     )
 
+    tool_rounds_max: int = Field(
+        10, ge=1, le=100, description="Most rounds of tools in one turn; then the model must answer with what it has."
+    )
+    tool_calls_at_once_max: int = Field(8, ge=1, le=100, description="Most calls of tools that one turn runs at once; further ones wait.")
+    tool_result_bytes_max: int = Field(
+        50_000, ge=100, le=10_000_000, description="Largest result of a tool that a model gets; the rest is cut off, which it is told."
+    )
+    tool_timeout_s: float = Field(60.0, gt=0, le=3_600, description="Longest time for one call of a tool, within that of the turn.")
+
     template_timeout_s: float = Field(2.0, gt=0, le=30, description="Longest time to render one tenant's template.")
     template_memory_bytes_max: int = Field(
         256_000_000, ge=64_000_000, le=4_000_000_000, description="Most memory of a process that renders templates."
@@ -122,6 +139,23 @@ class Settings(BaseModel):
     template_output_bytes_max: int = Field(2_000_000, ge=1_000, le=50_000_000, description="Largest text that a template may make.")
     template_workers_max: int = Field(2, ge=1, le=32, description="Most processes that render templates; they start on demand.")
     template_idle_s: float = Field(30.0, gt=0, le=3_600, description="A template process ends after this long without work.")
+
+    outbound_allow: tuple[str, ...] = Field(
+        (),
+        description="What tenants' calls may reach although it is not public: `host`, `*.domain`, an address or a network (`10.0.0.0/8`), each alone or with `:port`; IPv6 with a port as `[::1]:80`. In the environment with commas between.",
+    )
+    outbound_timeout_s: float = Field(
+        30.0, gt=0, le=600, description="Longest time for one call to where a tenant wants, redirects included."
+    )
+    outbound_response_bytes_max: int = Field(
+        10_000_000, ge=1_000, le=1_000_000_000, description="Largest answer to such a call, after decompression."
+    )
+    outbound_request_bytes_max: int = Field(10_000_000, ge=1_000, le=1_000_000_000, description="Largest body of such a call.")
+    outbound_redirects_max: int = Field(5, ge=0, le=20, description="Most redirects that such a call follows; each is checked again.")
+    outbound_connections_max: int = Field(
+        200, ge=4, le=10_000, description="Most such connections of this process at once; a tenant gets a quarter. Further ones wait."
+    )
+    outbound_connections_per_host_max: int = Field(20, ge=1, le=1_000, description="Most such connections to one host and port at once.")
 
     default_provider: str | None = Field(
         None,
@@ -238,6 +272,8 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
                 found[name] = loads(value)
             except JsonInvalid as error:
                 raise ConfigInvalid(f"MENTHA_{name.upper()} must be a JSON object: {error}") from None
+        elif field.annotation is not None and "tuple" in str(field.annotation):
+            found[name] = value.replace(",", " ").split()
         else:
             found[name] = value
     return found

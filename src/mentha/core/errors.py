@@ -8,7 +8,7 @@ MenthaError
 │   ├── Conflict             409
 │   ├── BodyTooLarge         413
 │   ├── BadRequest           400
-│   │   ├── ParticipantInvalid, ConstraintViolated, TemplateFailed
+│   │   ├── ParticipantInvalid, ConstraintViolated, TemplateFailed, SchemaInvalid
 │   └── FieldInvalid         422  names the field
 ├── ProviderError            a model's provider failed
 │   ├── ProviderRefused      400  bad request, unknown model, context too long
@@ -17,6 +17,11 @@ MenthaError
 │   ├── ProviderTimeout      504  no answer in time
 │   │   └── EmbedderTimeout  504  a retry may help
 │   └── ProviderUnavailable  502  a retry may help
+├── OutboundError            a call to where a tenant wants
+│   ├── OutboundRefused      400  we don't make it, or don't take its answer; a setting may allow it
+│   ├── OutboundFailed       502  the other side, or the way to it, failed; a retry may help
+│   └── OutboundTimeout      504  no whole answer in time
+├── SecretsUnavailable       503  no key for the stored secrets, or one of them was damaged
 ├── Unavailable              503  the database is away, or the server is stopping; a retry helps
 └── NotServedYet             501  documented by the API, not in this version
 """
@@ -111,6 +116,12 @@ class TemplateFailed(BadRequest):
     reason = "template_failed"
 
 
+class SchemaInvalid(BadRequest):
+    """A tenant's JSON Schema is none, refers to something outside of itself, or exceeds a limit."""
+
+    reason = "schema_invalid"
+
+
 class FieldInvalid(RequestRefused):
     """One field is wrong in a way that only the server's state shows. Rendered like every other 422.
 
@@ -182,6 +193,45 @@ class ProviderUnavailable(ProviderError):
     retry = True
 
 
+class OutboundError(MenthaError):
+    """A call to where a tenant wants did not succeed. No message holds the path, a header or a body of the call."""
+
+    reason = "outbound_error"
+    status = 502
+
+
+class OutboundRefused(OutboundError):
+    """The call is not made, or its answer not taken: its address, port, form or size is not allowed. `fix` tells what may allow it.
+
+    Args:
+        rule: the stable name of what was broken, like `address_not_public`; the event `OutboundRefusedSeen` has it.
+    """
+
+    reason = "outbound_refused"
+    status = 400
+    retry = False
+
+    def __init__(self, message: str, *, rule: str = "other", fix: str | None = None, **details: Any) -> None:
+        super().__init__(message, fix=fix, **details)
+        self.rule = rule
+
+
+class OutboundFailed(OutboundError):
+    """The name can't be found, the server can't be reached, its certificate is not valid, or its answer is broken. A retry may help."""
+
+    reason = "outbound_failed"
+    status = 502
+    retry = True
+
+
+class OutboundTimeout(OutboundError):
+    """No whole answer within the time limit. The call may have had its effect, so it is not sent again by itself."""
+
+    reason = "outbound_timeout"
+    status = 504
+    retry = False
+
+
 class Unavailable(MenthaError):
     """The server cannot answer now: the database is away, every connection is busy, or the server is stopping."""
 
@@ -190,6 +240,17 @@ class Unavailable(MenthaError):
     retry = True
 
     def __init__(self, message: str, *, retry_after_s: float = 1.0, **details: Any) -> None:
+        super().__init__(message, retry_after_s=retry_after_s, **details)
+
+
+class SecretsUnavailable(MenthaError):
+    """The server has not the key that stored secrets are encrypted with, or what is stored of one was changed. The operator can help."""
+
+    reason = "secrets_unavailable"
+    status = 503
+    retry = False
+
+    def __init__(self, message: str, *, retry_after_s: float = 60.0, **details: Any) -> None:
         super().__init__(message, retry_after_s=retry_after_s, **details)
 
 

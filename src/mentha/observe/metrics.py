@@ -44,6 +44,9 @@ class Metrics:
         self._failures = Counter(
             "mentha_provider_failures", "Failed calls of a model's provider", ["provider", "reason"], registry=registry
         )
+        self._outbound = Counter("mentha_outbound_calls", "Calls to where tenants want, by how they ended", ["outcome"], registry=registry)
+        self._tools = Counter("mentha_tool_calls", "Calls of tools that the server ran", ["kind", "ok"], registry=registry)
+        self._tool_s = Histogram("mentha_tool_seconds", "Time of such a call", ["kind"], registry=registry)
         self._workers = Gauge("mentha_template_workers", "Processes that render templates", registry=registry)
         self._lost = Counter("mentha_database_lost", "Times that the embedded database ended by itself", registry=registry)
         self._jobs = Counter("mentha_jobs", "Deliveries of background jobs ended", ["kind", "outcome"], registry=registry)
@@ -57,6 +60,9 @@ class Metrics:
             events.TurnFailed: self._turn_failed,
             events.TurnJoined: lambda _: self._joined.inc(),
             events.ProviderFailed: lambda event: self._child(self._failures, event.provider, event.reason).inc(),
+            events.OutboundCalled: lambda event: self._child(self._outbound, event.outcome).inc(),
+            events.OutboundRefusedSeen: lambda _: self._child(self._outbound, "refused").inc(),
+            events.ToolCalled: self._tool_called,
             events.TemplateWorkerStarted: lambda _: self._workers.inc(),
             events.TemplateWorkerEnded: lambda _: self._workers.dec(),
             events.DatabaseLost: lambda _: self._lost.inc(),
@@ -90,6 +96,10 @@ class Metrics:
     def _turn_failed(self, event: events.TurnFailed) -> None:
         self._child(self._turns, event.reason, event.streamed).inc()
         self._turn_s.observe(event.took_s)
+
+    def _tool_called(self, event: events.ToolCalled) -> None:
+        self._child(self._tools, event.kind, event.ok).inc()
+        self._child(self._tool_s, event.kind).observe(event.took_s)
 
     def _job_finished(self, event: events.JobFinished) -> None:
         self._child(self._jobs, event.kind, "done").inc()

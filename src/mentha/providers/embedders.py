@@ -8,7 +8,7 @@ Vectors of different embedders never mix: whoever stores one stores the name bes
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from mentha.core import lazy
@@ -26,6 +26,8 @@ from mentha.providers.vectors import Vectors, prepared
 __all__ = ["Embedder", "Embedders", "Vectors"]
 
 QUERIES_KEPT = 256
+# Of a calibration: a slow endpoint must be able to keep the time limit of queries.
+QUESTIONS_AT_ONCE = 8
 
 # Measured with `calibration_pairs`; a test measures again. `docs/decisions/0011-embedders-and-calibration.md` has the distributions.
 SHIPPED = {
@@ -113,7 +115,7 @@ class Embedders:
         return SHIPPED.get(name)
 
     async def calibrate(self, embedder: Embedder) -> Calibration:
-        """Measure the scale of an embedder: a few requests of short texts, seconds at most.
+        """Measure the scale of an embedder: a dozen requests of short texts, one after the other.
 
         Raises:
             ProviderError: as for `Embedder.documents`.
@@ -166,14 +168,14 @@ class Remembering:
         ready = prepared(texts, instruction, self.chars_max)
         kept = {text: self._kept[text] for text in ready if text in self._kept}
         missing = list(dict.fromkeys(text for text in ready if text not in kept))
-        made = await self._embedder.queries(missing)
-        if len(missing) == len(ready):
-            self._keep(zip(missing, made, strict=True))
-            return made
-        kept.update(zip(missing, made, strict=True))
-        self._keep(kept.items())
-        numpy = lazy.load("numpy")
-        return numpy.stack([kept[text] for text in ready])
+        if missing or not ready:
+            made = await self._embedder.queries(missing)
+            kept.update(zip(missing, made, strict=True))
+            if missing == ready:
+                self._keep(kept)
+                return made
+        self._keep(kept)
+        return lazy.load("numpy").stack([kept[text] for text in ready])
 
     async def documents(self, texts: Sequence[str], *, instruction: str = "") -> Vectors:
         """See `Embedder`."""
@@ -183,9 +185,9 @@ class Remembering:
         """See `Embedder`."""
         await self._embedder.close()
 
-    def _keep(self, rows: Iterable[tuple[str, Any]]) -> None:
-        for text, row in rows:
-            # A copy: a row that looks into a batch would keep all of it.
+    def _keep(self, rows: Mapping[str, Any]) -> None:
+        for text, row in rows.items():
+            # A copy: a row that looks into a batch would keep all of it, and change with it.
             self._kept[text] = row if row.base is None else row.copy()
             self._kept.move_to_end(text)
         while len(self._kept) > QUERIES_KEPT:
@@ -195,7 +197,9 @@ class Remembering:
 async def cosines(embedder: Embedder) -> tuple[list[float], list[float]]:
     """The cosines that `embedder` gives to the pairs that ship with Mentha: of those that are related, and of those that are not."""
     pairs = calibration_pairs()
-    questions = await embedder.queries([pair.question for pair in pairs])
+    asked = [pair.question for pair in pairs]
+    parts = [await embedder.queries(asked[first : first + QUESTIONS_AT_ONCE]) for first in range(0, len(asked), QUESTIONS_AT_ONCE)]
+    questions = lazy.load("numpy").concatenate(parts)
     passages = await embedder.documents([pair.passage for pair in pairs])
     others = passages[[pair.other for pair in pairs]]
     return (questions * passages).sum(axis=1).tolist(), (questions * others).sum(axis=1).tolist()

@@ -194,7 +194,8 @@ def _facts(route: Route, cause: str, status: int | None = None) -> dict[str, Any
 
 
 def _key_fix(route: Route) -> str:
-    source = f"{route.provider.upper()}_API_KEY (or `providers.{route.provider}.api_key`), or the `X-Custom-Api-Key` of the request"
+    variable = f"{route.provider.upper()}_API_KEY (or `providers.{route.provider}.api_key`)"
+    source = f"{variable}, the tenant's secret of that name, or the `X-Custom-Api-Key` of the request"
     return f"check {source}" if route.api_key else f"set {source}: none is set"
 
 

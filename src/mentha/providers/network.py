@@ -10,7 +10,7 @@ Source: the interface is `httpcore2.AsyncNetworkBackend` and `AsyncNetworkStream
 import asyncio
 import socket
 import ssl
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -197,18 +197,27 @@ class Stream:
         return self._pipe.transport.get_extra_info(name)
 
 
-async def _connect(host: str, port: int) -> Pipe:
+async def dial(addresses: Sequence[str], port: int) -> Pipe:
+    """A connection to the first of these addresses that accepts one. They are no names: nothing is looked up.
+
+    Raises:
+        OSError: none does; the last one's reason.
+    """
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    # Each address once, in the resolver's order.
-    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))[:ADDRESSES_MAX]
     for address in addresses[:-1]:
         try:
             async with asyncio.timeout(ATTEMPT_S):
-                return (await loop.create_connection(Pipe, address, port))[1]
+                return (await loop.create_connection(Pipe, address, port, flags=socket.AI_NUMERICHOST))[1]
         except OSError:
             continue
-    return (await loop.create_connection(Pipe, addresses[-1], port))[1]
+    return (await loop.create_connection(Pipe, addresses[-1], port, flags=socket.AI_NUMERICHOST))[1]
+
+
+async def _connect(host: str, port: int) -> Pipe:
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    # Each address once, in the resolver's order.
+    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))[:ADDRESSES_MAX]
+    return await dial(addresses, port)
 
 
 @contextmanager

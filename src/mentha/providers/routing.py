@@ -10,10 +10,12 @@ The rules, in order; the first that claims the name wins:
 6. the default provider, with the name unchanged.
 
 With a key of the caller's own (`X-Custom-Api-Key`), rules 1, 3 and 5 count the known providers as configured, and the key replaces the
-operator's. The echo model answers only to its own name: a missing provider must be seen, not papered over.
+operator's. A tenant's own key for one provider does the same for that one. The echo model answers only to its own name: a missing provider
+must be seen, not papered over.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 
 from pydantic import SecretStr
 
@@ -48,28 +50,30 @@ LOCAL_PROVIDERS = ("ollama", "vllm")
 
 MODEL_CHARS_SHOWN = 120
 KEY_CHARS_MAX = 4_096
+_NO_NAME = re.compile("[^A-Z0-9_]")
 
 
-def route(settings: Settings, model: str, *, custom_key: str | None = None) -> Route:
+def route(settings: Settings, model: str, *, custom_key: str | None = None, own_keys: Mapping[str, SecretStr] | None = None) -> Route:
     """The provider, address and key for `model`.
 
     Args:
         model: as the agent or the request has it.
         custom_key: the caller's own provider key; blank counts as none.
+        own_keys: the tenant's own keys by provider; they count where there is no `custom_key`.
 
     Raises:
         ProviderRefused: no rule claims the name. The message says what is served and which variable to set.
         ProviderKeyInvalid: the key has characters that cannot stand in an HTTP header.
     """
     key = _clean_custom_key(custom_key)
-    known = _endpoints(settings, reach_all=key is not None)
+    known = _endpoints(settings, KNOWN_PROVIDERS if key else own_keys or ())
     name = _resolve_alias(settings, known, model)
     if name == ECHO_MODEL:
         return Route(ECHO_PROVIDER, "", ECHO_MODEL, model)
     provider, sent = _claim(settings, known, name)
     if provider is None:
         raise _unserved(settings, model)
-    return _route(provider, known[provider], key, sent, model)
+    return _route(provider, known[provider], key or _own_key(own_keys or {}, provider), sent, model)
 
 
 def to_provider(settings: Settings, provider: str, *, custom_key: str | None = None) -> Route:
@@ -80,7 +84,7 @@ def to_provider(settings: Settings, provider: str, *, custom_key: str | None = N
         ProviderKeyInvalid: as for `route`.
     """
     key = _clean_custom_key(custom_key)
-    known = _endpoints(settings, reach_all=key is not None)
+    known = _endpoints(settings, KNOWN_PROVIDERS if key else ())
     if provider not in known:
         raise _unserved(settings, f"{provider}/")
     return _route(provider, known[provider], key, "", "")
@@ -124,6 +128,16 @@ def validate(settings: Settings) -> None:
     default_provider(settings)
 
 
+def key_name(provider: str) -> str:
+    """The name of the variable, or of a tenant's secret, that holds the key for this provider."""
+    return f"{_NO_NAME.sub('_', provider.upper())}_API_KEY"
+
+
+def key_names(settings: Settings) -> dict[str, str]:
+    """Provider → `key_name`, for all that a tenant's own key can be used with: the known public ones and the configured ones."""
+    return {provider: key_name(provider) for provider in _endpoints(settings, KNOWN_PROVIDERS)}
+
+
 def remedy(settings: Settings, model: str) -> str:
     """What an operator can do so that `model` is served: the variable that configures the provider which the name points to."""
     pointed = _points_to(model)
@@ -145,14 +159,15 @@ def _route(provider: str, entry: ProviderSettings, key: str | None, sent: str, r
     return Route(provider, entry.base_url.rstrip("/"), sent, requested, SecretStr(used) if used else None)
 
 
-def _endpoints(settings: Settings, *, reach_all: bool) -> Mapping[str, ProviderSettings]:
-    if not reach_all:
+def _endpoints(settings: Settings, reached: Collection[str]) -> Mapping[str, ProviderSettings]:
+    """The configured providers, and of the others those known ones that are `reached` with a key of somebody else's."""
+    if not reached:
         return settings.providers
     # A caller's key must not turn the server into a way to reach the local ports of its machine.
     public = {
         name: ProviderSettings(base_url=url, api_key=None, prefixes=(), models=())
         for name, url in KNOWN_PROVIDERS.items()
-        if name not in LOCAL_PROVIDERS
+        if name in reached and name not in LOCAL_PROVIDERS
     }
     return {**public, **settings.providers}
 
@@ -198,6 +213,11 @@ def _unserved(settings: Settings, model: str) -> ProviderRefused:
 
 def _variable(provider: str) -> str:
     return f"{provider.upper()}_{'BASE_URL' if provider in LOCAL_PROVIDERS else 'API_KEY'}"
+
+
+def _own_key(own_keys: Mapping[str, SecretStr], provider: str) -> str | None:
+    key = own_keys.get(provider)
+    return _clean_key(key.get_secret_value(), f"in the secret `{key_name(provider)}`") if key else None
 
 
 def _clean_custom_key(key: str | None) -> str | None:

@@ -7,9 +7,11 @@ but the cancellation.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
 
 from mentha.core.config import Settings
 from mentha.core.errors import ProviderError
@@ -45,14 +47,14 @@ class Providers:
         self._transport = Transport(settings)
         self._catalogue = Catalogue(settings, self._transport)
 
-    def route(self, model: str, *, custom_key: str | None = None) -> Route:
+    def route(self, model: str, *, custom_key: str | None = None, own_keys: Mapping[str, SecretStr] | None = None) -> Route:
         """Where requests for `model` go; see `routing`.
 
         Raises:
             ProviderRefused: no provider serves it.
             ProviderKeyInvalid: the key cannot be one.
         """
-        return routing.route(self._settings, model, custom_key=custom_key)
+        return routing.route(self._settings, model, custom_key=custom_key, own_keys=own_keys)
 
     def options(self, route: Route, options: JsonObject) -> Options:
         """Mentha's chat options as the provider of `route` takes them, with warnings for those that it does not take; see `profiles`."""

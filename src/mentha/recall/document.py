@@ -23,10 +23,12 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A chunk: its text, and that as the text search sees it."""
+    """A chunk and the heading above it, both also as the text search sees them."""
 
     text: str
+    heading: str
     words: str
+    heading_words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Document:
 
 
 def prepare(title: str, content: Sequence[str], tag: str | None, sizes: Sizes) -> Document:
-    """Find the language, cut each part of the content into chunks, and reduce them to words. Costs some 0.3 ms for 1,000 characters.
+    """Find the language, cut each part of the content into chunks, and reduce them to words. Costs some 0.6 ms for 1,000 characters.
 
     Args:
         content: the parts, in order; each begins a chunk of its own.
@@ -49,10 +51,8 @@ def prepare(title: str, content: Sequence[str], tag: str | None, sizes: Sizes) -
     """
     name = language.of_tag(tag) if tag else language.detect("\n".join([title, *content])[:DETECT_CHARS_MAX])
     configuration = language.configuration(name if name != language.UNKNOWN else _assumed(title, content))
-    texts = [
-        piece.text for part in content for piece in chunk.split(part, chars_max=sizes.chunk_chars_max, overlap_chars=sizes.overlap_chars)
-    ]
-    pieces = [Piece(text, searchable(text)) for text in texts]
+    chunks = [piece for part in content for piece in chunk.split(part, chars_max=sizes.chunk_chars_max, overlap_chars=sizes.overlap_chars)]
+    pieces = [Piece(piece.text, piece.heading, searchable(piece.text), searchable(piece.heading)) for piece in chunks]
     return Document(searchable(title), name, configuration, digest_of(title, content), pieces)
 
 

@@ -2,13 +2,15 @@
 
     claim → embed → save … → finish
 
-Docs of many tenants are taken together, so that the embedder gets full batches. What fails is given back with its reason and tried again later,
-for ever: a doc is never dropped. No database connection is held while an embedder works.
+Docs of many tenants are taken together, so that the embedder gets full batches. What fails is given back with its reason and tried again
+later, for ever: a doc is never dropped. No database connection is held while an embedder works.
 """
 
+import asyncio
+import contextlib
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
@@ -29,8 +31,10 @@ from mentha.store.vectors import Claimed, Described, Key, Piece
 KIND = "index"
 INDEX_KIND = "vector_index"
 DOCS_AT_ONCE_MAX = 64
-PIECES_AT_ONCE_MAX = 256
-LEASE_S = 120.0
+PIECES_AT_ONCE_MAX = 128
+# A worker that works renews its lease; one that died holds its docs for so long.
+LEASE_S = 20.0
+RENEW_S = 5.0
 # A wake-up works until nothing is due; this ends one that others keep busy, and another is sent.
 ROUNDS_MAX = 1_000
 BACKOFF_S = (2.0, 5.0, 15.0, 60.0, 300.0, 900.0)
@@ -38,6 +42,8 @@ REASON_CHARS_MAX = 500
 # Exact search is as good for smaller owners.
 INDEXED_OWNER_VECTORS_MIN = 10_000
 WORDS_MAX = 5_000
+# Chunks of one batch whose owners are looked at in the end.
+SEEN_MAX = 5_000
 WORD_CHARS = range(4, 33)
 LEARNED_MAX = 200_000
 
@@ -65,7 +71,7 @@ class Place(Protocol):
 
 
 class Lost(Exception):
-    """The docs are no longer this worker's, or the embedder no longer counts."""
+    """An embedder no longer counts: `mentha reindex` moved on meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +118,6 @@ async def targets_of(runtime: Runtime) -> list[EmbedderRow] | None:
     try:
         await register(runtime, runtime.embedders.wanted, state="active")
     except (ProviderError, ConfigInvalid) as error:
-        emit(IndexingFailed(docs=0, embedder=runtime.embedders.wanted, reason=error.reason, retry_after_s=BACKOFF_S[3]))
         await _put_off(runtime, error)
         return None
     async with runtime.database.connection() as connection:
@@ -173,14 +178,19 @@ async def _claim(database: Database) -> _Batch:
 async def _index(runtime: Runtime, batch: _Batch, targets: Sequence[EmbedderRow]) -> None:
     """Make all vectors of a batch; what fails is given back."""
     try:
-        pieces: list[Piece] = []
-        for target in targets:
-            pieces = await _embed_all(runtime, batch, target)
-        await _learn(runtime, pieces)
-        async with runtime.database.transaction() as tx:
-            done = await vectors.finish(tx, batch.keys, batch.mark, [target.id for target in targets])
+        async with _leased(runtime.database, batch):
+            pieces: list[Piece] = []
+            for target in targets:
+                pieces = await _embed_all(runtime, batch, target)
+            done = await _finish(runtime.database, batch, targets)
     except Lost:
+        await _release(runtime.database, batch)
         return
+    except asyncio.CancelledError:
+        # The worker stops: the next one need not wait for the lease to end.
+        with contextlib.suppress(MenthaError):
+            await _release(runtime.database, batch)
+        raise
     except (ProviderError, ConfigInvalid) as error:
         await _fail(runtime, batch, targets, error)
         return
@@ -188,56 +198,109 @@ async def _index(runtime: Runtime, batch: _Batch, targets: Sequence[EmbedderRow]
     await _want_index(runtime, pieces, targets)
 
 
+@contextlib.asynccontextmanager
+async def _leased(database: Database, batch: _Batch) -> AsyncGenerator[None]:
+    """Keep the lease of a batch while the block runs, however long an embedder takes."""
+
+    async def renew() -> None:
+        while True:
+            await asyncio.sleep(RENEW_S)
+            with contextlib.suppress(MenthaError):  # the database is away; storing will tell
+                async with database.transaction() as tx:
+                    await vectors.renew(tx, batch.keys, batch.mark, lease_s=LEASE_S)
+
+    renewing = asyncio.create_task(renew())
+    try:
+        yield
+    finally:
+        renewing.cancel()
+        await asyncio.wait([renewing])
+
+
 async def _embed_all(runtime: Runtime, batch: _Batch, target: EmbedderRow) -> list[Piece]:
     """Vectors of one embedder for all chunks of a batch that lack them; gives these chunks."""
     embedder = runtime.embedders.get(target.name)
     docs = {(doc.tenant_id, doc.id): doc for doc in batch.docs}
+    left = batch.keys
     seen: list[Piece] = []
-    while True:
+    while left:
         async with runtime.database.connection() as connection:
-            pieces = await vectors.lacking(connection, batch.keys, target.id, pieces_max=PIECES_AT_ONCE_MAX)
+            pieces = await vectors.lacking(connection, left, target.id, pieces_max=PIECES_AT_ONCE_MAX)
         if not pieces:
-            return seen
-        made = await embed(embedder, docs, pieces)
+            break
+        # First of all: whoever takes over from a worker that dies here finds no chunk without a vector, and learns nothing from it.
+        await _learn(runtime, pieces)
+        made = await embed(embedder, docs, pieces, target)
         async with runtime.database.transaction() as tx:
-            await _save(tx, batch, target, pieces, made)
-        seen += pieces[: max(0, WORDS_MAX - len(seen))]
+            lost = await _save(tx, batch, target, pieces, made)
+        left = [key for key in left if key not in lost]
+        seen += pieces[: max(0, SEEN_MAX - len(seen))]
+    return seen
 
 
-async def embed(embedder: Embedder, docs: Mapping[Key, Claimed | Described], pieces: Sequence[Piece]) -> list[bytes]:
-    """Vectors of title and text, as the tables have them; texts with the same instruction in one call."""
+async def embed(embedder: Embedder, docs: Mapping[Key, Claimed | Described], pieces: Sequence[Piece], target: EmbedderRow) -> list[bytes]:
+    """Vectors of title and text, as the tables have them; texts with the same instruction in one call.
+
+    Raises:
+        ProviderError: the embedder's endpoint fails.
+        ConfigInvalid: it makes vectors of another size than those that are stored under its name.
+    """
     made: list[bytes] = [b""] * len(pieces)
     by_instruction: dict[str, list[int]] = {}
     for place, piece in enumerate(pieces):
         by_instruction.setdefault(docs[piece.tenant_id, piece.doc_id].embed_instruction or "", []).append(place)
     for instruction, places in by_instruction.items():
-        texts = [text_of(docs[pieces[place].tenant_id, pieces[place].doc_id].title, pieces[place].text) for place in places]
+        texts = [text_of(docs[pieces[place].tenant_id, pieces[place].doc_id].title, pieces[place]) for place in places]
         numbers = await embedder.documents(texts, instruction=instruction)
+        if numbers.shape[1] != target.dimensions:
+            raise ConfigInvalid(
+                f"the embedder `{target.name}` makes vectors of {numbers.shape[1]} numbers now, and those in use have {target.dimensions}",
+                fix="run `mentha reindex`",
+            )
         for place, row in zip(places, numbers.astype(">f2"), strict=True):
             made[place] = row.tobytes()
     return made
 
 
-def text_of(title: str, text: str) -> str:
-    """What is embedded for a chunk: its doc's title tells what the piece is about."""
-    return f"{title}\n{text}" if title.strip() else text
+def text_of(title: str, piece: Piece) -> str:
+    """What is embedded for a chunk: title and heading tell what it is about."""
+    return "\n".join(line for line in (title, piece.heading, piece.text) if line.strip()) or piece.text
 
 
-async def _save(tx: Any, batch: _Batch, target: EmbedderRow, pieces: Sequence[Piece], made: Sequence[bytes]) -> None:
-    """Store vectors of docs that are still this worker's.
+async def _save(tx: Any, batch: _Batch, target: EmbedderRow, pieces: Sequence[Piece], made: Sequence[bytes]) -> set[Key]:
+    """Store vectors of docs that are still this worker's; gives those that are not.
 
     Raises:
-        Lost: none is, or the embedder no longer counts.
+        Lost: the embedder no longer counts.
     """
     if target.id not in await rows.hold(tx, [target.id]):
         raise Lost
-    held = await vectors.renew(tx, list(dict.fromkeys((piece.tenant_id, piece.doc_id) for piece in pieces)), batch.mark, lease_s=LEASE_S)
+    keys = list(dict.fromkeys((piece.tenant_id, piece.doc_id) for piece in pieces))
+    held = await vectors.renew(tx, keys, batch.mark, lease_s=LEASE_S)
     kept = [place for place, piece in enumerate(pieces) if (piece.tenant_id, piece.doc_id) in held]
-    if not kept:
-        raise Lost
     await vectors.save(tx, target.id, [pieces[place] for place in kept], [made[place] for place in kept])
     if len(pieces) == PIECES_AT_ONCE_MAX:
         await vectors.tell_progress(tx, list(held), target.id)
+    return set(keys) - held
+
+
+async def _finish(database: Database, batch: _Batch, targets: Sequence[EmbedderRow]) -> int:
+    """Mark the docs done that have all their vectors; gives how many.
+
+    Raises:
+        Lost: one of the embedders no longer counts. It is held, or docs without vectors of the next one would count as done.
+    """
+    ids = [target.id for target in targets]
+    async with database.transaction() as tx:
+        if await rows.hold(tx, ids) != set(ids):
+            raise Lost
+        return await vectors.finish(tx, batch.keys, batch.mark, ids)
+
+
+async def _release(database: Database, batch: _Batch) -> None:
+    """Give back what is still this worker's, as if it had not been taken."""
+    async with database.transaction() as tx:
+        await vectors.release(tx, batch.keys, batch.mark)
 
 
 async def _fail(runtime: Runtime, batch: _Batch, targets: Sequence[EmbedderRow], error: MenthaError) -> None:
@@ -246,19 +309,22 @@ async def _fail(runtime: Runtime, batch: _Batch, targets: Sequence[EmbedderRow],
         for doc in batch.docs:
             await _index(runtime, _Batch(batch.mark, [doc]), targets)
         return
-    attempts = max(doc.attempts for doc in batch.docs)
-    pause_s = max(BACKOFF_S[min(attempts, len(BACKOFF_S)) - 1], error.retry_after_s or 0.0)
-    async with runtime.database.transaction() as tx:
-        await vectors.fail(tx, batch.keys, batch.mark, reason=_told(error), retry_after_s=pause_s)
-    emit(IndexingFailed(docs=len(batch.docs), embedder=targets[0].name, reason=error.reason, retry_after_s=pause_s))
+    await _give_back(runtime, batch, targets[0].name, error)
 
 
 async def _put_off(runtime: Runtime, error: MenthaError) -> None:
     """No embedder can be used: whatever is due says so, and waits."""
     batch = await _claim(runtime.database)
     if batch.docs:
-        async with runtime.database.transaction() as tx:
-            await vectors.fail(tx, batch.keys, batch.mark, reason=_told(error), retry_after_s=BACKOFF_S[3])
+        await _give_back(runtime, batch, runtime.embedders.wanted, error)
+
+
+async def _give_back(runtime: Runtime, batch: _Batch, embedder: str, error: MenthaError) -> None:
+    attempts = max(doc.attempts for doc in batch.docs)
+    pause_s = max(BACKOFF_S[min(attempts, len(BACKOFF_S)) - 1], error.retry_after_s or 0.0)
+    async with runtime.database.transaction() as tx:
+        await vectors.fail(tx, batch.keys, batch.mark, reason=_told(error), retry_after_s=pause_s)
+    emit(IndexingFailed(docs=len(batch.docs), embedder=embedder, reason=error.reason, retry_after_s=pause_s))
 
 
 def _told(error: MenthaError) -> str:

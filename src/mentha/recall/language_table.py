@@ -5,6 +5,10 @@ Written by hand from general knowledge. A word that several languages have count
 """
 # ruff: noqa: RUF001 - words of all scripts stand here; some of their letters look like others
 # ruff: noqa: RUF001 - words of all scripts stand here; some of their letters look like others
+# ruff: noqa: RUF001 - words of all scripts stand here; some of their letters look like others
+# ruff: noqa: RUF001 - words of all scripts stand here; some of their letters look like others
+# ruff: noqa: RUF001 - words of all scripts stand here; some of their letters look like others
+# ruff: noqa: RUF001 - words of all scripts stand here; some of their letters look like others
 
 from typing import NamedTuple
 
@@ -53,7 +57,7 @@ LATIN = {
         "dónde estos estas cual antes tu tus mis alguien nunca están hacer unos unas u contra he fueron mucho muchos poco aquí hoy "
         "ayer esté sea",
         "áéíñóúü",
-        "ción$ ciones$ ue ie dad$ os$ ¿ ¡ ll rr mente$ ado$",
+        "ción$ ciones$ ue ie dad$ os$ ¿ ¡ ll rr mente$ ado$ o$",
     ),
     "portuguese": Traits(
         "de a o que e do da em um para com não uma os no se na por mais as dos como mas ao ele das à seu sua ou quando muito nos já "
@@ -62,7 +66,7 @@ LATIN = {
         "onde deve devem fazer todos todas sobre então assim ainda foram nós porque cada outro outra outros sempre antes agora aqui "
         "bem dois duas muitos tudo pois nosso nossa seja nunca nada estes estas hoje fazem apenas após durante qualquer",
         "áâãàçéêíóôõú",
-        "ção$ ções$ ão$ nh lh ões$ ei dade$ em$ am$ ss mente$ ado$",
+        "ção$ ções$ ão$ nh lh ões$ ei dade$ em$ am$ ss mente$ ado$ o$",
     ),
     "italian": Traits(
         "di e il la che in un a per è una non sono da con si del le dei al come i lo più nel della gli alla ma delle anche su ha o se "
@@ -72,7 +76,7 @@ LATIN = {
         "poi uno nei dai dagli sui contro ora oggi ieri cosa quale quali lui lei noi voi ad ed aveva abbiamo bene mai niente ti vi "
         "però mentre oppure",
         "àèéìòù",
-        "zione$ zioni$ gli zz gg cch tt cc ità$ gn ere$ are$ ato$ ati$ mente$ ono$ ss",
+        "zione$ zioni$ gli zz gg cch tt cc ità$ gn ere$ are$ ato$ ati$ mente$ ono$ ss o$",
     ),
     "dutch": Traits(
         "de het een van en in is dat op te zijn voor met die niet aan er om ook als bij dan maar door over naar uit wordt tot hij "
@@ -95,18 +99,19 @@ LATIN = {
         "skal blev nu over hun hvor da man havde være ud mange meget op hvis andre hvad os alle blive mere kun ham denne deres sin "
         "min noget når end bliver mod under mellem år her kunne dig mig selv disse vil ingen din uden gennem begge nogen nogle "
         "hvordan hvorfor dette sådan mest alt anden dem før du mens samt bør skulle ville få får fik gå går været siden første stor "
-        "store aldrig altid allerede hver hos lidt jer vores vore mit dit gør kom ja nej fx ske sker",
+        "store aldrig altid allerede hver hos lidt jer vores vore mit dit gør kom ja nej fx ske sker må dine mine sine venligst jeres",
         "æøåéü",
-        "tion hed$ lige dt ede$ erne$ ej øj uge øge åbe igt$ ab",
+        "tion hed$ lige dt ede$ erne$ ej øj uge øge åbe igt$ ab æn æk æg æl æs æt æd kend",
     ),
     "norwegian": Traits(
         "og i det er på en til som for av at med de har ikke den var et om fra han men vi jeg seg så ble kan blir skal være hun hadde "
         "etter over sin ved eller også nå ut opp da ha bare mer alle mange meg deg noe noen hva når andre mye selv oss disse hvor "
         "hvis mot deres under mellom før denne dette år her kunne kom ville bli gjør uten gjennom igjen både hvordan hvorfor ikkje eg "
         "ein eit dei vere frå kva berre nokon noko då kvar mykje blei vart meir ho korleis dersom skulle fikk gikk slik allerede "
-        "ingen må blitt vært få får siden du din enn første to store aldri alltid hver hos litt sånn ditt kjem sjølv desse inn",
+        "ingen må blitt vært få får siden du din enn første to store aldri alltid hver hos litt sånn ditt kjem sjølv desse inn kun "
+        "dem vil gå dine mine sine begge å vennligst",
         "æøåéòôü",
-        "sjon øy kj skj ei tt$ ll$ nn$ kk$ øk uk ene$ else$",
+        "sjon øy kj skj ei tt$ ll$ nn$ kk$ øk uk ene$ else$ gj pp$ mm$",
     ),
     "swedish": Traits(
         "och i att det som en på är av för med till den har de inte om ett han men var jag sig från vi så kan man när år säger hon "
@@ -136,7 +141,8 @@ LATIN = {
         "ja on ei et see oli kui ka ta aga oma ning mis siis välja nii või tema ma seda kes selle veel juba kuid üks mida olnud pole "
         "meie nad sest pärast kas mu selles ole saab siin me üle nüüd sa kus enne peab tuleb poolt võib juures väga olla kõik läbi "
         "need eest oleks nende teda ära eriti minu teie palun alla ainult vastu ilma kuidas miks iga aasta seal küll enam mitte ette "
-        "kaks sellest sellel peale koos ju ega sinu neid mind olen oled tänan täna eile saa tahan",
+        "kaks sellest sellel peale koos ju ega sinu neid mind olen oled tänan täna eile saa tahan sisse hiljem varsti seega tohi "
+        "liiga teise mille samuti kuna siiski",
         "äöüõšž",
         "üü ää ud$ vad$ tud$ sse$ st$ le$ öö ks$ ui ei",
     ),
@@ -153,7 +159,7 @@ LATIN = {
         "lor ale dacă acest această după fără iar cum decât foarte când ne unde doar mult tot toate nici el ea sale două eu noi voi "
         "trebuie poate fiind între până despre fie unei unui cea către avea avut asupra astfel cât si sa ti îl va vor era erau ori "
         "nostru mea meu mei cei cele celor aceste acesta aceasta acum aici fiecare ați vă ai te mi nimic niciodată într dintre pot "
-        "puteți sub toți",
+        "puteți sub toți daca cand fara pana inainte rugam poti",
         "ăâîșțşţ",
         "ului$ ea$ ții$ ul$ lor$ ește$",
     ),
@@ -194,17 +200,18 @@ LATIN = {
     "croatian": Traits(
         "i u je se na da za su od s a koji kao o ne to bi iz što ali do ili te li kako sam će samo bio biti nije po prema još nakon "
         "koje koja više između ovo sve treba može prije bila mi ako tako ima kad kada ovaj ova ga im ih zbog bez nego dok jer gdje "
-        "taj smo ste nisu mogu njegov njihov pri tome šta gde pre posle morate neka ovog ove vaš nema molimo već jedan mora",
+        "taj smo ste nisu mogu njegov njihov pri tome šta gde pre posle morate neka ovog ove vaš nema molimo već jedan mora novi nova "
+        "drugi možete ona oni bili bile budu molim biste",
         "čćđšž",
-        "ije nj lj ti$ anje$ iti$ om$",
+        "ije nj lj ti$ anje$ iti$ om$ aju$ ati$ ova$",
     ),
     "slovenian": Traits(
         "in je v na se da za so z pa ki tudi ne s po bi kot ali od pri iz še bil do že kar o bo lahko le ko ni med ter sem kako "
         "zaradi če ta k bila to bilo več pred jih zelo ker sta svoje treba mora kjer prav tako smo ste njegov vse ima brez glede samo "
         "tem tega katere kateri vaš naj biti danes včeraj nikoli vedno moj nič ga jo kdo zakaj morate niso tu vsi vseh vsaj ampak "
-        "katero drugih",
+        "katero drugih boste bodo bom si nov nova drugo drugi oziroma bili prosimo zanj njem",
         "čšž",
-        "lj nj ega$ anje$ ost$ šč ih$ eh$ ti$ uje",
+        "lj nj ega$ anje$ ost$ šč ih$ eh$ ti$ uje ajo$ ejo$ imi$ emu$",
     ),
     "latvian": Traits(
         "un ir ar uz no par ka kas lai pēc kā tas bet vai arī pie tā to ja bija nav viņš šis šī tiek gadu jau tikai būt savu līdz kur "
@@ -228,7 +235,7 @@ LATIN = {
         "estat van als pels dues avui ahir mai sempre només heu hem està poden vostè nosaltres aquí abans us plau teva meva cadascun "
         "qualsevol algun alguna cap nostra vostra vostre haver doncs fa vol aquell aquella mentre encara",
         "àçèéíïòóúü",
-        "ny l·l tge ció$ cions$ at$ és$ ts$ ix ig$ tat$ ll ss ment$",
+        "ny l·l tge ció$ cions$ at$ és$ ts$ ix ig$ tat$ ll ss ment$ ix$ ava$ ia$",
     ),
     "indonesian": Traits(
         "yang dan di dengan untuk tidak ini dari dalam akan pada juga ke saya itu adalah karena tersebut bisa ada mereka lebih kata "
@@ -292,9 +299,9 @@ CYRILLIC = {
         "и в не на что с по это как к из от за для так но его то все же он она они мы вы я у о быть был была было были или если ещё "
         "еще только когда есть мне уже даже нет до при чтобы очень этот эта эти этого тот которые который которая где кто может после "
         "без более можно между также вас ваш мой про во со должен нужно всех их её ее под над бы ли почему себя сейчас сегодня через "
-        "значение могут",
+        "значение могут пожалуйста например однако ни вам вами ними него неё нее свой свою какой каждый всё",
         "ёйщъыьэюя",
-        "ый$ ого$ ть$ ся$ ия$ ие$ ое$ ая$ ает$ ени",
+        "ый$ ого$ ть$ ся$ ия$ ие$ ое$ ая$ ает$ ени ой$ ии$ ей$ ую$ ов$ ние$",
     ),
     "ukrainian": Traits(
         "і в не на що з до це як та у за для від так але його то все він вона вони ми ви я о бути був була було були або якщо ще "
@@ -382,7 +389,7 @@ DEVANAGARI = {
     "nepali": Traits(
         "छ र पनि यो गर्न हो भने छन् एक थियो हुन्छ गरेको भएको तथा वा यस त्यो म तपाईं नै गर्नुहोस् भयो अनि गर्दै सकिन्छ छैन हुन् लागि "
         "गर्ने हुनु कृपया मात्र यदि हामी उनी थिए कि तर हरु हरू द्वारा पछि अघि सबै कुनै कुन गरी सकिने हुनुपर्छ भन्ने पर्छ त के कसरी "
-        "किन आज छु छौं",
+        "किन आज छु छौं सँग भन्दा होइन अथवा सो सहित",
         signs="को$ मा$ लाई$ हरू ले$ बाट$ न्छ मा$ नु$ का$ हरु$ देखि$ सँग$ ँदै",
     ),
     "marathi": Traits(

@@ -4,8 +4,10 @@ Words are ORed and ranked; all of them together, and neighbours as a phrase, cou
 stands nowhere is looked for as the beginning of a word, and then among the words that resemble it.
 """
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 from mentha.recall.words import is_spaceless
@@ -81,7 +83,7 @@ def compose(
     together = " & ".join([*([anchor] if anchor else []), *(f"({term.exact})" for term in terms)])
     pairs = [
         (at, at + 1, f"({first.exact}) <-> ({second.exact})")
-        for at, (first, second) in enumerate(zip(terms, terms[1:], strict=False))
+        for at, (first, second) in enumerate(pairwise(terms))
         if places[at + 1] == places[at] + 1
     ]
     return Wording(terms, places, anchor, together, pairs)
@@ -112,7 +114,7 @@ def may_be_misspelled(word: str) -> bool:
 
 
 def distance(word: str, other: str, *, limit: int) -> int | None:
-    """Letters to insert, drop, replace or swap with their neighbour to get from one word to the other; None where it takes more than `limit`.
+    """Letters to insert, drop, replace or swap to get from one word to the other; None where it takes more than `limit`.
 
     Source: the optimal string alignment distance (Damerau, 1964).
     """
@@ -148,8 +150,13 @@ def _term(word: str, by_configuration: Mapping[str, Sequence[str]], own: str | N
     begins = " | ".join(f"{quoted(form[0])}:*" for form in forms if len(form) == 1)
     if is_spaceless(word):
         # Texts of such scripts are stored as pairs of letters; a single letter is the beginning of a pair.
-        return Term(begins if len(word) == 1 and begins else exact, exact)
+        return Term(begins if _is_letter(word) and begins else exact, exact)
     return Term(exact, begins if begins and len(word) >= PREFIX_CHARS_MIN and not word.isdecimal() else exact)
+
+
+def _is_letter(word: str) -> bool:
+    """Whether it is one letter, with its marks."""
+    return all(unicodedata.category(mark).startswith("M") for mark in word[1:])
 
 
 def _all(lexemes: Sequence[str]) -> str:

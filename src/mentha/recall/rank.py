@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 K = TypeVar("K", bound=Hashable)
 
+# Scores by words are shares of the query, 0 to 1. Without this, a list of chunks that all have next to nothing of the query would weigh as
+# much as one with a chunk that has all of it: the distribution alone does not tell them apart.
+WORDS_SPREAD_MIN = 0.08
+
 
 @dataclass(frozen=True, slots=True)
 class Ranked(Generic[K]):
@@ -23,10 +27,10 @@ class Ranked(Generic[K]):
 
 
 def fuse(by_words: Mapping[K, float], by_vector: Mapping[K, float], *, alpha: float) -> list[Ranked[K]]:
-    """Join scores by words and by vectors, best first; scores of the result are 0 to 1.
+    """Join scores by words and by vectors, best first; scores of the result are 0 to 1, or with one of the two alone its own.
 
     Each list is put on a common scale by its own distribution (the mean is 0.5, three standard deviations above it 1), then the two are
-    added with weights 1 - alpha and alpha. What one list lacks has the lowest score there.
+    added with weights 1 - alpha and alpha. Words that a chunk lacks score 0, a vector that it lacks as the farthest there is.
 
     Args:
         by_words: scores; the higher, the better.
@@ -35,22 +39,24 @@ def fuse(by_words: Mapping[K, float], by_vector: Mapping[K, float], *, alpha: fl
     """
     if alpha in (0, 1):
         alone = by_vector if alpha else by_words
-        return _sorted({key: min(max(score, 0.0), 1.0) for key, score in alone.items()}, tiebreak=alone)
-    words, vectors = scaled(by_words), scaled(by_vector)
-    fused = {
-        key: min(max((1 - alpha) * words.get(key, 0.0) + alpha * vectors.get(key, 0.0), 0.0), 1.0)
-        for key in dict.fromkeys([*by_vector, *by_words])
-    }
-    return _sorted(fused, tiebreak=by_vector)
+        return _sorted(alone, tiebreak=alone)
+    keys = dict.fromkeys([*by_vector, *by_words])
+    farthest = min(by_vector.values(), default=0.0)
+    words = scaled({key: by_words.get(key, 0.0) for key in keys}, spread_min=WORDS_SPREAD_MIN)
+    vectors = scaled({key: by_vector.get(key, farthest) for key in keys})
+    return _sorted({key: min(max((1 - alpha) * words[key] + alpha * vectors[key], 0.0), 1.0) for key in keys}, tiebreak=by_vector)
 
 
-def scaled(scores: Mapping[K, float]) -> dict[K, float]:
+def scaled(scores: Mapping[K, float], *, spread_min: float = 0.0) -> dict[K, float]:
     """Scores on the scale of their own distribution: (score - (mean - 3 sd)) / 6 sd; as they are where they don't differ.
 
-    Source: distribution-based score fusion, as the original had it (section 5.4 of the behaviour spec).
+    Args:
+        spread_min: the least standard deviation that counts: scores that hardly differ stay so.
+
+    Source: distribution-based score fusion, as the original had it (section 5.4 of the behaviour spec), but for `spread_min`.
     """
     values = list(scores.values())
-    deviation = stdev(values) if len(values) > 1 else 0.0
+    deviation = max(stdev(values), spread_min) if len(values) > 1 else 0.0
     if deviation == 0:
         return dict(scores)
     low = fmean(values) - 3 * deviation

@@ -54,7 +54,7 @@ async def reindex(runtime: Runtime, name: str, tell: Tell) -> bool:
             raise Conflict("another `mentha reindex` is running on this database", fix="wait for it to end")
         before = await _rows(runtime)
         active = next((row for row in before if row.state == "active"), None)
-        if active is not None and active.name == name:
+        if active is not None and active.name == name and await _is_same(runtime, active):
             await _abandon(runtime)
             return False
         target = await _target(runtime, before, name)
@@ -64,6 +64,12 @@ async def reindex(runtime: Runtime, name: str, tell: Tell) -> bool:
         await _drop(runtime, active)
         emit(EmbedderChanged(embedder=name, before=active.name if active else ""))
         return True
+
+
+async def _is_same(runtime: Runtime, active: EmbedderRow) -> bool:
+    """Whether an embedder still makes vectors of the size that is stored: a setting may have changed it."""
+    embedder = runtime.embedders.get(active.name)
+    return (embedder.dimensions or (await embedder.documents(["."])).shape[1]) == active.dimensions
 
 
 async def _rows(runtime: Runtime) -> list[EmbedderRow]:
@@ -77,7 +83,7 @@ async def _target(runtime: Runtime, before: Sequence[EmbedderRow], name: str) ->
     if any(row.state == "building" and row.name != name for row in before):
         await _abandon(runtime)
     await index.register(runtime, name, state=state)
-    return next(row for row in await _rows(runtime) if row.name == name)
+    return next(row for row in await _rows(runtime) if row.state == state)
 
 
 async def _abandon(runtime: Runtime) -> None:
@@ -126,7 +132,7 @@ async def _make(runtime: Runtime, target: EmbedderRow, docs: Sequence[Described]
             pieces = await vectors.lacking(connection, left, target.id, pieces_max=PIECES_AT_ONCE_MAX)
         if not pieces:
             return
-        made = await index.embed(embedder, by_key, pieces)
+        made = await index.embed(embedder, by_key, pieces, target)
         async with runtime.database.transaction() as tx:
             await rows.hold(tx, [target.id])
             same = await vectors.unchanged(tx, docs)

@@ -5,8 +5,8 @@
 No database connection is held while the query is embedded. Recall in chat and the search endpoints differ only in the `Query` they make.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from uuid import UUID
 
@@ -30,8 +30,9 @@ Key = tuple[UUID, int]
 
 # Owners up to this size are searched exactly; above, words and vectors have their shortcuts.
 SMALL_CHUNKS_MAX = 10_000
-# In a large owner, a word that this many chunks have does not find anything by itself.
+# A word that this many chunks have is common: in a large owner; and in a small one, at least and as one in so many.
 COMMON_CHUNKS = 500
+COMMON_CHUNKS_MIN, COMMON_ONE_IN = 150, 4
 # Beyond the limit that was asked for, so that a choice without repetition has something to choose from (spec, section 4.7).
 POOL_FACTOR, POOL_EXTRA = 2, 10
 
@@ -46,6 +47,7 @@ class Query:
         vector: a vector of the caller's own.
         language: of the text, as the text search names it; None for unknown.
         confidence: the least confidence of a hit by vector.
+        words_min: in a hybrid search, the least score by words of a hit that is not near enough by meaning.
         trigram_threshold: the least similarity of words that are taken for misspelled ones; None judges by letters.
     """
 
@@ -60,6 +62,7 @@ class Query:
     mmr_strength: float = 0.5
     k_multiplier: int = 5
     trigram_threshold: float | None = None
+    words_min: float = 0.0
 
     @property
     def pool(self) -> int:
@@ -155,6 +158,8 @@ async def _embed(embedders: Embedders, survey: Survey, wanted: Query) -> tuple[_
     np = lazy.load("numpy")
     if wanted.vector is not None:
         given = np.asarray(wanted.vector, dtype="f8")
+        # By its largest number first: the squares of very large or small ones are infinite, or zero.
+        given = given / (np.abs(given).max() or 1)
         length = float(np.linalg.norm(given))
         if len(given) != row.dimensions or length == 0:
             fault = f"has {len(given)} numbers" if length else "is all zeros"
@@ -170,6 +175,10 @@ async def _embed(embedders: Embedders, survey: Survey, wanted: Query) -> tuple[_
     except (ProviderError, ConfigInvalid, Unavailable) as error:
         emit(RecallDegraded(embedder=row.name, reason=error.reason))
         return None, [f"the embedder `{row.name}` failed ({error.reason}): the documents were searched by words alone"]
+    if made.shape[1] != row.dimensions:
+        return None, [
+            f"the embedder `{row.name}` makes other vectors now: the documents were searched by words alone until `mentha reindex`"
+        ]
     middle = made.sum(axis=0)
     return _Sought(row, (middle / max(float(np.linalg.norm(middle)), 1e-9)).astype(">f2").tobytes(), calibration), []
 
@@ -214,7 +223,7 @@ async def _by_words(
     async def look(wording: Wording) -> chunks.WordHits:
         options: dict[str, Any] = {"anchor": wording.anchor, "together": wording.together, "pairs": wording.pairs}
         total = max(survey.chunks, survey.vectors) if is_large else survey.chunks
-        common = COMMON_CHUNKS if is_large else SMALL_CHUNKS_MAX + 1
+        common = COMMON_CHUNKS if is_large else max(COMMON_CHUNKS_MIN, survey.chunks // COMMON_ONE_IN)
         return await chunks.by_words(tx, tenant, scope, wording.terms, **options, chunks=total, common_at_chunks=common, limit=limit)
 
     wording = compose()
@@ -224,7 +233,15 @@ async def _by_words(
     unknown = [wording.places[at] for at in hits.missing if query.may_be_misspelled(words[wording.places[at]])]
     if unknown and (likes := await _likes(tx, tenant, survey, wanted, words, unknown)):
         hits = await look(compose(likes))
-    return hits.hits
+    return list(_falling(hits.hits))
+
+
+def _falling(hits: Sequence[WordHit]) -> Iterator[WordHit]:
+    """The hits with scores that never rise: what only resembles the query's words counts no more than what has one, also in a fusion."""
+    least = 1.0
+    for hit in hits:
+        least = min(least, hit.score)
+        yield replace(hit, score=least)
 
 
 async def _likes(tx: Tx, tenant: UUID, survey: Survey, wanted: Query, words: Sequence[str], unknown: Sequence[int]) -> dict[int, list[str]]:
@@ -261,7 +278,9 @@ def _rank(hits: _Hits, wanted: Query, sought: _Sought | None) -> list[Ranked[Key
     if wanted.mode == "vector":
         return [Ranked(key, cosine) for key, cosine in near.items()]
     if wanted.alpha < 1:
+        by_words = {key: score for key, score in by_words.items() if key in near or score >= wanted.words_min}
         near |= {key: hits.cosines[key] for key in by_words if key in hits.cosines}
+    # Cosines and not confidences: those are bent at the cut, and all that matters here is how far apart the hits are.
     return rank.fuse(by_words, near, alpha=wanted.alpha)
 
 
@@ -277,7 +296,8 @@ def _chosen(ranked: Sequence[Ranked[Key]], rows: Sequence[ChunkRow], hits: _Hits
             cosine = hits.cosines[hit.key]
             found.append(Found(by_key[hit.key], 1 - cosine, float(sought.calibration.confidence(cosine))))
         else:
-            found.append(Found(by_key[hit.key], 1 - hit.score, hit.score))
+            score = min(max(hit.score, 0.0), 1.0)
+            found.append(Found(by_key[hit.key], 1 - score, score))
     return found
 
 

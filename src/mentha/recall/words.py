@@ -1,12 +1,12 @@
 """The words by which documents are found: one spelling for documents and queries, whatever they are written in. Pure.
 
 PostgreSQL's text search sees only what `searchable` gives: lower-case words of letters and digits, with single spaces between them. That
-leaves its parser nothing to interpret (no hosts, no addresses, no hyphens), but that it may cut a code like `1e5x` in two, in documents and queries
-alike.
+leaves its parser nothing to interpret (no hosts, no addresses, no hyphens), but that it may cut a code like `1e5x` in two, in documents and
+queries alike.
 
-Scripts that put no spaces between words (Chinese, Japanese, Thai, …) become overlapping pairs of characters: 北京大学 gives 北京 京大 大学 学.
-Pairs need no dictionary. The last character stands alone too, so that each character begins a word, and a query of one character can be a
-prefix.
+Scripts that put no spaces between words (Chinese, Japanese, Thai, …) become overlapping pairs of characters: 北京大学 gives 北京, 京大,
+大学 and 学. Pairs need no dictionary. The last character stands alone too, so that each character begins a word, and a query of one
+character can be a prefix.
 
 Source: compatibility forms and case folding are Unicode's (UAX 15, its section 3.13); pairs are what search engines use for these scripts.
 """

@@ -8,21 +8,28 @@ from typing import Any
 
 from mentha import observe
 from mentha.api.identity import Identity
+from mentha.auth.vault import Vault
 from mentha.chat.running import Turns
 from mentha.chat.turn import Parts
 from mentha.core.config import Settings
 from mentha.observe import trace
+from mentha.observe.events import EmbedderDiffers
 from mentha.observe.metrics import Metrics
 from mentha.providers.embedders import Embedders
 from mentha.providers.service import Providers
 from mentha.recall.index import Learned
 from mentha.sandbox.templates import Templates
 from mentha.server import database as databases
-from mentha.server import first_key
+from mentha.server import encryption, first_key, system_ops
 from mentha.server.database import Place
 from mentha.server.first_key import FirstKey
+from mentha.server.secrets import Secrets
 from mentha.store import embedded
+from mentha.store import embedders as rows
 from mentha.store.pool import Database
+from mentha.tools.outbound import Outbound
+from mentha.tools.run import Toolbox
+from mentha.tools.system import Operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,8 @@ class Runtime:
     embedders: Embedders
     learned: Learned
     templates: Templates
+    vault: Vault
+    secrets: Secrets
     turns: Turns
     metrics: Metrics
     made_key: FirstKey | None
@@ -55,6 +64,7 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
     """
     if serves:
         first_key.check(settings)
+    encryption.check(settings)
     async with AsyncExitStack() as stack:
         metrics = Metrics()
         observe.subscribe(metrics.subscribe)
@@ -69,15 +79,35 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         database = await databases.connect(place, settings)
         stack.push_async_callback(database.close)
         made_key = await first_key.ensure(settings, database) if serves else None
+        vault = await encryption.open_vault(settings, database)
+        secrets = Secrets(settings, database, vault)
+        observe.redact_with(secrets.in_use.text)
+        stack.callback(observe.redact_with, None)
         providers = Providers(settings)
         stack.push_async_callback(providers.close)
         embedders = Embedders(settings, providers)
         stack.push_async_callback(embedders.close)
         templates = Templates(settings)
         stack.push_async_callback(templates.close)
-        turns = Turns(Parts(settings, database, providers, embedders, templates))
+        operations: dict[str, Operation] = {}
+        tools = Toolbox(settings, Outbound(settings), operations, secrets.values)
+        turns = Turns(Parts(settings, database, providers, embedders, templates, secrets.provider_keys, tools))
         identity = Identity(settings, database)
-        yield Runtime(settings, place, database, identity, providers, embedders, Learned(), templates, turns, metrics, made_key)
+        await _tell_of_embedder(database, embedders)
+        runtime = Runtime(
+            settings, place, database, identity, providers, embedders, Learned(), templates, vault, secrets, turns, metrics, made_key
+        )
+        # Tools can chat, and chats use tools: here the two meet.
+        operations.update(system_ops.table(runtime))
+        yield runtime
+
+
+async def _tell_of_embedder(database: Database, embedders: Embedders) -> None:
+    """A changed setting does nothing by itself: the vectors that are there are another embedder's."""
+    async with database.connection() as connection:
+        active = next((row for row in await rows.list_(connection) if row.state == "active"), None)
+    if active is not None and active.name != embedders.wanted:
+        observe.emit(EmbedderDiffers(wanted=embedders.wanted, active=active.name))
 
 
 def _background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:

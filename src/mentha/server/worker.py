@@ -50,8 +50,9 @@ END_S = 5.0
 
 
 async def _purge_turns(runtime: Runtime) -> None:
-    """Drop kept answers that nobody will ask for any more."""
+    """Drop kept answers, and what turns did with tools, that nobody will ask for any more."""
     await _purge(runtime, lambda tx: maintenance.purge_turns(tx, older_than_s=runtime.settings.turn_replay_s))
+    await _purge(runtime, lambda tx: maintenance.purge_tool_runs(tx, older_than_s=runtime.settings.turn_replay_s))
 
 
 async def _purge_jobs(runtime: Runtime) -> None:

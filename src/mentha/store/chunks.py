@@ -120,8 +120,8 @@ class WordHits:
     missing: list[int]
 
 
-# A term that `$8` chunks or more have is common: it finds nothing by itself (unless all are common), and only adds to the score of what
-# the others, or all together, found. Rank and length saturate as in BM25; ts_rank gives how often and how prominently a word stands there.
+# A term that `$8` chunks or more have is common: no more than these are looked at, and it only adds to the score of what it, the others, or
+# all together found (unless all are common). Rank and length saturate as in BM25; ts_rank gives how often and how prominently a word stands there.
 # Source of the formula's form: Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009.
 def _ranked(join: LiteralString, condition: LiteralString) -> LiteralString:
     return f"""
@@ -145,30 +145,29 @@ WITH terms AS MATERIALIZED (
     SELECT t.place, t.exact, t.weight, count(h.place) AS chunks, count(h.place) >= $8 AS is_common,
         ln(1 + (greatest($9 - count(h.place), 0) + 0.5) / (count(h.place) + 0.5)) AS idf
     FROM terms t LEFT JOIN hits h USING (place) GROUP BY t.place, t.exact, t.weight
-), length AS (
+), length AS MATERIALIZED (
     SELECT greatest(avg(h.size), 1) AS average FROM hits h
-), telling AS (
-    SELECT h.* FROM hits h JOIN weighed w USING (place)
-    WHERE NOT w.is_common OR NOT EXISTS (SELECT FROM weighed o WHERE NOT o.is_common AND o.chunks > 0)
+), rare AS MATERIALIZED (
+    SELECT EXISTS (SELECT FROM weighed w WHERE NOT w.is_common AND w.chunks > 0) AS found
 ), together AS (
     SELECT c.doc_id, c.index FROM chunks c {join}
     WHERE EXISTS (SELECT FROM weighed w WHERE w.is_common) AND c.tenant_id = $1 AND c.owner = ANY ($2) AND c.words @@ $10::tsquery {condition}
     LIMIT $8
 ), best AS MATERIALIZED (
     SELECT x.doc_id, x.index, bool_or(x.is_exact) AS is_exact, sum(x.score) AS score FROM (
-        SELECT h.doc_id, h.index, w.weight = 1 AS is_exact,
-            w.weight * w.idf * h.rank / (h.rank + 0.2 * (0.5 + 0.5 * h.size / l.average)) AS score
-        FROM telling h JOIN weighed w USING (place) CROSS JOIN length l
+        SELECT h.doc_id, h.index, w.weight = 1 AS is_exact, CASE WHEN w.is_common AND r.found THEN 0
+            ELSE w.weight * w.idf * h.rank / (h.rank + 0.2 * (0.5 + 0.5 * h.size / l.average)) END AS score
+        FROM hits h JOIN weighed w USING (place) CROSS JOIN length l CROSS JOIN rare r
         UNION ALL SELECT a.doc_id, a.index, true, 0 FROM together a) x
-    GROUP BY x.doc_id, x.index ORDER BY is_exact DESC, score DESC, x.doc_id, x.index LIMIT 2 * $7 + 100
+    GROUP BY x.doc_id, x.index ORDER BY is_exact DESC, score DESC, x.doc_id, x.index LIMIT $7 + 50
 ), scored AS (
     SELECT b.doc_id, b.index, b.is_exact, b.score
         + COALESCE((SELECT sum(w.weight * w.idf * 0.5) FROM weighed w
-                    WHERE w.is_common AND c.words @@ w.exact AND EXISTS (SELECT FROM weighed o WHERE NOT o.is_common AND o.chunks > 0)), 0)
+                    WHERE w.is_common AND r.found AND c.words @@ w.exact), 0)
         + COALESCE((SELECT sum(least(w.idf, v.idf) * 0.3) FROM unnest($11::int[], $12::int[], $13::text[]) AS p (first, second, query)
                     JOIN weighed w ON w.place = p.first JOIN weighed v ON v.place = p.second
                     WHERE w.chunks > 0 AND v.chunks > 0 AND c.words @@ p.query::tsquery), 0) AS score
-    FROM best b JOIN chunks c ON c.tenant_id = $1 AND c.doc_id = b.doc_id AND c.index = b.index
+    FROM best b JOIN chunks c ON c.tenant_id = $1 AND c.doc_id = b.doc_id AND c.index = b.index CROSS JOIN rare r
 )
 SELECT (SELECT json_agg(json_build_array(s.doc_id, s.index, s.is_exact, s.score / greatest(1.5 * (SELECT sum(w.idf) FROM weighed w), s.score)))
         FROM (SELECT * FROM scored ORDER BY is_exact DESC, score DESC, doc_id, index LIMIT $7) s) AS hits,

@@ -19,10 +19,18 @@ from mentha.wire.docs import Doc
 
 @dataclass(frozen=True, slots=True)
 class NewChunk:
-    """A piece of a doc; `words` is its text as the text search shall see it."""
+    """A piece of a doc.
+
+    Attributes:
+        heading: the nearest heading above it, where it does not begin with one; else empty.
+        words: its text as the text search shall see it.
+        heading_words: the heading, likewise.
+    """
 
     text: str
+    heading: str
     words: str
+    heading_words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +68,10 @@ MODEL = "e.name AS embedding_model, e.dimensions AS embedding_dimensions"
 
 CHUNKS = """
 chunked AS (
-    INSERT INTO chunks (tenant_id, doc_id, index, owner, configuration, text, words)
-    SELECT doc.tenant_id, doc.id, c.place - 1, doc.owner, $9::text, c.text,
-        setweight(to_tsvector($9::text::regconfig, $10), 'A') || setweight(to_tsvector($9::text::regconfig, c.words), 'B') || array_to_tsvector(ARRAY['#' || doc.owner])
-    FROM doc, unnest($11::text[], $12::text[]) WITH ORDINALITY AS c (text, words, place)
+    INSERT INTO chunks (tenant_id, doc_id, index, owner, configuration, text, heading, words)
+    SELECT doc.tenant_id, doc.id, c.place - 1, doc.owner, $9::text, c.text, c.heading,
+        setweight(to_tsvector($9::text::regconfig, $10 || ' ' || c.heading_words), 'A') || setweight(to_tsvector($9::text::regconfig, c.words), 'B') || array_to_tsvector(ARRAY['#' || doc.owner])
+    FROM doc, unnest($11::text[], $12::text[], $13::text[], $14::text[]) WITH ORDINALITY AS c (text, words, heading, heading_words, place)
 ), job AS (
     INSERT INTO jobs (tenant_id, id, kind, name, progress) SELECT doc.tenant_id, doc.job_id, 'index', 'Index a document', 0 FROM doc
 )
@@ -71,7 +79,7 @@ chunked AS (
 CREATE = f"""
 WITH doc AS (
     INSERT INTO docs AS d (tenant_id, id, title, content, metadata, language, embed_instruction, digest, job_id, agent_id, user_id)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $13, $14, $15)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $15, $16, $17)
     RETURNING *
 ), {CHUNKS}
 SELECT {COLUMNS} FROM doc d
@@ -149,7 +157,7 @@ CLEAR = "DELETE FROM chunks WHERE tenant_id = $1 AND doc_id = $2"
 REPLACE = f"""
 WITH doc AS (
     UPDATE docs d
-    SET title = $3, content = $4, metadata = $5, language = $6, embed_instruction = $7, digest = $8, job_id = $13, claim = NULL, due_at = now(),
+    SET title = $3, content = $4, metadata = $5, language = $6, embed_instruction = $7, digest = $8, job_id = $15, claim = NULL, due_at = now(),
         attempts = 0, failure = NULL, embedded_at = NULL, updated_at = now()
     WHERE d.tenant_id = $1 AND d.id = $2
     RETURNING *
@@ -207,6 +215,7 @@ def _values(doc: NewDoc) -> tuple[Any, ...]:
     return (
         *(doc.title, doc.content, doc.metadata, doc.language, doc.embed_instruction, doc.digest, doc.configuration, doc.title_words),
         *([chunk.text for chunk in doc.chunks], [chunk.words for chunk in doc.chunks]),
+        *([chunk.heading for chunk in doc.chunks], [chunk.heading_words for chunk in doc.chunks]),
     )
 
 

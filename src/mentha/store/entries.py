@@ -88,7 +88,8 @@ WITH job AS (
         updated_at = now()
     WHERE tenant_id = $1 AND id = $2 RETURNING id
 ), gone AS (DELETE FROM entries WHERE tenant_id = $1 AND session_id = $2),
-     answers AS (DELETE FROM turns WHERE tenant_id = $1 AND session_id = $2)
+     answers AS (DELETE FROM turns WHERE tenant_id = $1 AND session_id = $2),
+     runs AS (DELETE FROM tool_runs WHERE tenant_id = $1 AND session_id = $2)
 SELECT now() FROM x
 """
 

@@ -24,13 +24,20 @@ _CONFLICTS = {
     "tenant_name_taken": "a tenant with this name exists",
     "api_key_digest_taken": "this key is in use already",
     "projects_pkey": "a project with this id exists",
+    "secret_name_taken": "a secret with this name exists",
+    "doc_content_taken": "the owner has a document with this title and content",
 }
 _MISSING = {
     "tool_agent_exists": "No agent found during create",
+    "doc_agent_exists": "No agent found during create",
+    "doc_user_exists": "No user found during create",
     "agent_project_exists": "No project found",
     "user_project_exists": "No project found",
     "turn_session_exists": "No session found",
     "entry_session_exists": "No session found",
+    "tool_run_session_exists": "No session found",
+    "tool_round_run_exists": "No session found",
+    "tool_call_round_exists": "No session found",
 }
 _BROKEN = {
     "agent_about_length": "about: at most 16,000 characters",
@@ -38,6 +45,7 @@ _BROKEN = {
     "session_situation_not_blank": "situation: must not be blank; leave it out or send null",
     "session_template_not_blank": "system_template: must not be blank; leave it out or send null",
     "session_token_budget_positive": "token_budget: must be above 0",
+    "secret_name_valid": "name: a letter, then letters, digits and underscores; 255 characters at most",
     "tenant_name_valid": "a tenant's name has 1 to 63 lower-case letters, digits, dots, dashes and underscores",
 }
 _PARTICIPANTS = {

@@ -216,8 +216,8 @@ class _Fenced:
 
     async def log_jobs(self, ended: Sequence[tuple[Any, str, object]]) -> None:
         # What ended in another way was cut off together with this worker, and is delivered again when its lease is over.
-        done = [job.id for job, status, _ in ended if status == "successful"]
-        await self._connection.execute(FINISH, done, self.worker)
+        if done := [job.id for job, status, _ in ended if status == "successful"]:
+            await self._connection.execute(FINISH, done, self.worker)
 
     async def retry_job(self, job: Any, delay: timedelta, _: object) -> None:
         await self._connection.execute(GIVE_BACK, job.id, self.worker, delay, job.attempts)

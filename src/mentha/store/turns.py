@@ -28,6 +28,7 @@ SELECT now() AS started_at, x.situation, x.system_template, x.render_templates, 
             WHERE p.tenant_id = $1 AND p.session_id = $2)
         OR EXISTS (SELECT FROM session_users p JOIN docs d ON d.tenant_id = p.tenant_id AND d.user_id = p.user_id
                    WHERE p.tenant_id = $1 AND p.session_id = $2) AS has_docs,
+    EXISTS (SELECT FROM secrets v WHERE v.tenant_id = $1) AS has_secrets,
     (SELECT json_agg(l.message ORDER BY l.seq) FROM entries l
      WHERE l.tenant_id = $1 AND l.session_id = $2 AND l.role IN ('assistant', 'tool') AND l.seq >= (
         SELECT max(m.seq) FROM entries m WHERE m.tenant_id = $1 AND m.session_id = $2 AND m.seq > x.last_seq - 300 AND m.has_calls)) AS tail,
@@ -72,6 +73,7 @@ class ContextRow:
         last_seq: the number of the session's last entry, 0 where it never had one.
         tail: the last message with tool calls near the end of the history and what assistants and tools said after it.
         has_docs: whether one of the agents or users has documents.
+        has_secrets: whether the tenant has any.
         fold_job_id: the job that folds the session, where one waits or runs.
     """
 
@@ -84,6 +86,7 @@ class ContextRow:
     last_seq: int
     tail: list[JsonObject]
     has_docs: bool
+    has_secrets: bool
     fold_job_id: UUID | None
 
 
@@ -102,8 +105,8 @@ async def load(tx: Tx, tenant: UUID, session_id: UUID, *, sources: Sequence[str]
     session: dict[str, Any] = {**row, "id": str(session_id)}
     started_at, history, history_count, last_seq = (session.pop(name) for name in ("started_at", "messages", "count", "last_seq"))
     agents, users, tail = (session.pop(name) or [] for name in ("agents", "users", "tail"))
-    has_docs, fold_job_id = session.pop("has_docs"), session.pop("fold_job_id")
-    return ContextRow(started_at, session, agents, users, history, history_count, last_seq, tail, has_docs, fold_job_id)
+    has_docs, has_secrets, fold_job_id = (session.pop(name) for name in ("has_docs", "has_secrets", "fold_job_id"))
+    return ContextRow(started_at, session, agents, users, history, history_count, last_seq, tail, has_docs, has_secrets, fold_job_id)
 
 
 RECENT = """

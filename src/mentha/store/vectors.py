@@ -64,10 +64,11 @@ class Piece:
     index: int
     owner: str
     text: str
+    heading: str
 
 
 LACKING = """
-SELECT c.tenant_id, c.doc_id, c.index, c.owner, c.text
+SELECT c.tenant_id, c.doc_id, c.index, c.owner, c.text, c.heading
 FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS k (tenant_id, doc_id, place)
 JOIN chunks c ON c.tenant_id = k.tenant_id AND c.doc_id = k.doc_id
 WHERE NOT EXISTS (
@@ -192,6 +193,17 @@ UPDATE jobs j SET state = 'retrying', reason = $4, updated_at = now() FROM faile
 async def fail(tx: Tx, keys: Sequence[Key], mark: UUID, *, reason: str, retry_after_s: float) -> None:
     """Give the docs back, to be tried again after `retry_after_s`; their jobs say why. `reason` is shown to the tenant."""
     await tx.execute(FAIL, mark, [tenant for tenant, _ in keys], [doc for _, doc in keys], reason, retry_after_s)
+
+
+RELEASE = """
+UPDATE docs d SET claim = NULL, due_at = now(), attempts = d.attempts - 1
+WHERE d.claim = $1 AND (d.tenant_id, d.id) IN (SELECT * FROM unnest($2::uuid[], $3::uuid[]))
+"""
+
+
+async def release(tx: Tx, keys: Sequence[Key], mark: UUID) -> None:
+    """Give the docs back as if they had not been taken."""
+    await tx.execute(RELEASE, mark, [tenant for tenant, _ in keys], [doc for _, doc in keys])
 
 
 DUE = "SELECT min(d.due_at) <= now() FROM docs d WHERE d.embedded_at IS NULL"

@@ -1,1 +1,1 @@
-"""Tools: what an agent can do, run on the server or handed to the client."""
+"""Tools of agents: what is offered to a model, what runs them, and the one door for every connection that a tenant directs."""

@@ -13,15 +13,28 @@ from tests.support.transactions import refusal
 # No request can break these: their values are made by the server alone, or deleted along.
 OURS = {
     "api_key_digest_valid",
+    "encryption_key_current_once",
+    "encryption_key_state_valid",
+    "chunk_doc_exists",
+    "doc_digest_valid",
+    "doc_owner_single",
+    "doc_title_length",
+    "embedder_active_once",
+    "embedder_dimensions_valid",
+    "embedder_state_valid",
     "entry_seq_taken",
     "job_progress_valid",
     "job_state_valid",
     "relation_head_exists",
     "relation_session_exists",
     "relation_tail_exists",
+    "secret_key_known",
     "session_agent_session_exists",
     "session_user_session_exists",
+    "tool_call_state_known",
     "turn_session_exists",
+    "vector_chunk_exists",
+    "vectors_embedder_id_fkey",
 }
 NAMED = """
 SELECT conname AS name FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace

@@ -72,4 +72,4 @@ async def test_purge_drops_jobs_that_have_ended_and_are_old(connection: Any, ten
     await jobs.finish(connection, tenant, [*old, *new], state="succeeded")
     await connection.execute("UPDATE jobs SET created_at = now() - interval '2 h' WHERE id = ANY($1)", [*old, *running])
     assert [await maintenance.purge_jobs(connection, older_than_s=3_600) for _ in range(3)] == [2, 1, 0]
-    assert {row["id"] for row in await connection.fetch("SELECT id FROM jobs")} == {*running, *new}
+    assert {row["id"] for row in await connection.fetch("SELECT id FROM jobs WHERE tenant_id = $1", tenant)} == {*running, *new}

@@ -76,6 +76,8 @@ CREATE TABLE chunks (
     owner          text COLLATE "C" NOT NULL,
     configuration  text COLLATE "C" NOT NULL,
     text           text NOT NULL,
+    -- The nearest heading above it, where it does not begin with one.
+    heading        text NOT NULL,
     words          tsvector NOT NULL,
     PRIMARY KEY (tenant_id, doc_id, index),
     CONSTRAINT chunk_doc_exists FOREIGN KEY (tenant_id, doc_id) REFERENCES docs (tenant_id, id) ON DELETE CASCADE

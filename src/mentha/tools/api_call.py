@@ -1,0 +1,85 @@
+"""Tools of type `api_call`: one HTTP request, sent through the door for what tenants direct, and its answer for a model.
+
+requests.py (pure) → outbound → answer
+"""
+
+import base64
+import dataclasses
+import re
+from uuid import UUID
+
+from mentha.core.json import JsonInvalid, JsonObject, JsonValue, loads_hostile
+from mentha.tools import offer
+from mentha.tools.calls import ToolFailed
+from mentha.tools.outbound import Outbound, OutboundCall, OutboundResponse
+from mentha.tools.requests import request_of
+
+# Source: section 5.4 of the tasks' spec; 425, 500 and 502 are ours.
+RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504, 524})
+_TEXTUAL = re.compile(r"text/|application/(?:.*[+/.-])?(?:xml|javascript|x-www-form-urlencoded|yaml|csv|x-ndjson)\b", re.IGNORECASE)
+_CHARSET = re.compile(r"charset\s*=\s*\"?([\w.:-]+)", re.IGNORECASE)
+
+
+async def run(outbound: Outbound, tenant: UUID, tool: JsonObject, filled: JsonObject, arguments: JsonObject) -> JsonObject:
+    """Send the request of a call.
+
+    Args:
+        tool: as it was offered.
+        filled: its member with the secrets in place.
+
+    Returns:
+        `status_code`, `headers`, `json` (null where the body is none), and of another body `text`, or `content` in base64.
+
+    Raises:
+        ToolFailed: the arguments make no request, or the answer's status is not 2xx: its members have the answer.
+        OutboundError: it was not sent, or not answered.
+    """
+    offered = offer.function_of(tool)["parameters"].get("properties") or {}
+    request = request_of(filled, offered, arguments)
+    limits = outbound.limits
+    if request.timeout_s is not None:
+        limits = dataclasses.replace(limits, timeout_s=request.timeout_s)
+    response = await outbound.request(
+        OutboundCall(
+            tenant=tenant,
+            method=request.method,
+            url=request.url,
+            headers=request.headers,
+            body=request.body,
+            follow_redirects=request.follow_redirects,
+        ),
+        limits=limits,
+    )
+    result = result_of(response, with_content=request.with_content)
+    if not 200 <= response.status < 300:
+        raise ToolFailed(f"the server answered with status {response.status}", retry=response.status in RETRIED, more=result)
+    return result
+
+
+def result_of(response: OutboundResponse, *, with_content: bool) -> JsonObject:
+    """An answer as a model gets it; a body that is JSON stands there once, parsed."""
+    headers: dict[str, str] = {}
+    for name, value in response.headers:
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    result: JsonObject = {"status_code": response.status, "headers": headers, "json": _json(response.body)}
+    if with_content and response.body and result["json"] is None:
+        result |= _content(response.body, headers.get("content-type", ""))
+    return result
+
+
+def _json(body: bytes) -> JsonValue:
+    try:
+        return loads_hostile(body) if body else None
+    except JsonInvalid:
+        return None
+
+
+def _content(body: bytes, kind: str) -> JsonObject:
+    charset = _CHARSET.search(kind)
+    try:
+        text = body.decode(charset[1] if charset else "utf-8")
+    except (LookupError, ValueError):
+        text = None
+    if text is not None and "\x00" not in text and (not kind or charset or _TEXTUAL.match(kind)):
+        return {"text": text}
+    return {"content": base64.b64encode(body).decode()}
