@@ -47,7 +47,7 @@ async def test_chat_answers_with_the_documented_fields(sdk: AsyncJulep, models: 
         "created_at": None,
     }
     assert body["choices"] == [{"index": 0, "finish_reason": "stop", "logprobs": None, "tool_calls": None, "message": message}]
-    assert set(body) == {"id", "created_at", "usage", "jobs", "docs", "choices", "warnings"}
+    assert set(body) == {"id", "created_at", "usage", "jobs", "docs", "choices", "warnings", "context"}
 
 
 async def test_chat_answer_is_parsed_by_the_sdk_as_a_message(sdk: AsyncJulep, models: ModelServerHandle) -> None:

@@ -202,6 +202,28 @@ async def test_calls_are_never_parted_from_their_results_in_a_truncated_context(
         assert open_calls == set()
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_rounds_with_tools_take_the_place_of_older_turns(sdk: AsyncJulep, models: ModelServerHandle, rows: Any, stream: bool) -> None:
+    settings = {"context_overflow": "truncate", "token_budget": 1_200, "auto_run_tools": True}
+    echo = {"name": "echo", "type": "integration", "integration": {"provider": "dummy"}}
+    session = await session_of(sdk, model=MODEL, session=settings, extra_body={"tools": [echo]})
+    await talk(sdk, session, 12)
+    before = len(asked(models))
+    models.script(MODEL, *[tool_calls([("echo", {"said": f"{number}: {WORDS}"})]) for number in range(6)], text("done"))
+    (answer,) = await talk(sdk, session, 1, stream=stream, begin=12)
+    bodies = asked(models)[before:]
+    assert len(bodies) == 7
+    assert all(prompt_tokens(body) <= 1_200 for body in bodies)
+    kept = [numbers(body)[0] for body in bodies]
+    assert kept == sorted(kept)
+    assert kept[0] < kept[-1]
+    # All rounds are there: it is older turns that make room.
+    assert sum(message["role"] == "tool" for message in bodies[-1]["messages"]) == 6
+    assert answer.context["left_out"] == 2 * kept[-1]
+    # What was learnt from the usage of a single request, not from the sum over all of them.
+    assert await rows.fetchval("SELECT max(ratio) FROM token_ratios") < 1.5
+
+
 async def test_render_tells_what_would_be_left_out(sdk: AsyncJulep, raw: Client, models: ModelServerHandle) -> None:
     session = await session_of(sdk, model=MODEL, session={"context_overflow": "truncate", "token_budget": 700})
     await talk(sdk, session, 12)

@@ -169,7 +169,9 @@ def test_rounds_with_tools_make_room_in_the_history(stored: Stored, given: Budge
         assert given.estimate(fixed + more) > given.tokens
         return
     assert later.estimated <= given.tokens
-    assert len(kept(later)) <= len(kept(result))
+    # Where the summary has to go as well, there may be more room for messages than before.
+    if later.summarised == result.summarised:
+        assert len(kept(later)) <= len(kept(result))
 
 
 @given(st.integers(1, 300_000), st.floats(0.7, 4.0, allow_nan=False))

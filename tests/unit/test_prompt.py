@@ -228,7 +228,7 @@ def test_fitted_history_takes_the_place_of_the_whole_one() -> None:
 
 def test_prompt_with_rounds_of_tools_at_its_end_makes_room_for_them() -> None:
     stored = Stored(b'{"content":"1"},{"content":"2"}', [15, 15], [50, 50], "ua", [1, 2], 2)
-    more = [{"role": "assistant", "content": None}, {"role": "tool", "content": "r"}]
+    more = b'{"role":"assistant","content":null},{"role":"tool","content":"r"}'
     given = context(context_overflow="truncate")
     composed = prompt.compose(given, draft(given), ["sys"], budget.fit(stored, Budget(200, 1.0), 60))
     assert [message["content"] for message in loads(prompt.extended(composed, more, 40).messages)] == ["sys", "1", "2", "hi", None, "r"]

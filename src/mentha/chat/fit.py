@@ -4,7 +4,7 @@ After the model has answered, `settle` learns from the usage that it reported, a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from mentha import observe
@@ -12,10 +12,10 @@ from mentha.chat import budget, summarise
 from mentha.chat.budget import RATIO_FALL, RATIO_START, Budget, Fitted, Stored
 from mentha.chat.context import Context
 from mentha.chat.messages import Draft, countable
+from mentha.chat.prompt import Prompt, extended
 from mentha.core import tokens
-from mentha.core.errors import ProviderError
 from mentha.core.ids import new_id
-from mentha.core.json import JsonObject, dumps
+from mentha.core.json import JsonObject, dumps, loads
 from mentha.observe.events import ContextCut
 from mentha.providers.service import Providers
 from mentha.providers.types import Completion, Route
@@ -50,10 +50,11 @@ class Sent:
     new: Sequence[Draft]
 
 
-async def fit(
-    database: Database, providers: Providers, tenant: UUID, context: Context, sent: Sent, *, custom_key: str | None
-) -> Fitted | None:
+async def fit(database: Database, providers: Providers, tenant: UUID, context: Context, sent: Sent, route: Route | None) -> Fitted | None:
     """Read what of the history could fit and choose what is sent; None where the whole history is.
+
+    Args:
+        route: where it is sent; None where that is not known.
 
     Raises:
         BadRequest: system message, tools and new messages alone exceed the budget.
@@ -63,7 +64,7 @@ async def fit(
         return None
     new = await count([draft.message for draft in sent.new])
     fixed = new + await _fixed(sent)
-    model, limit = _limit(providers, context, sent, custom_key)
+    model, limit = _limit(providers, context, sent, route)
     async with database.connection() as connection:
         newest = await budgets.newest(
             connection,
@@ -90,6 +91,32 @@ async def fit(
     )
     allowed = None if limit is None else Budget(limit, newest.ratio)
     return budget.fit(stored, allowed, fixed, new=new, model=model, open_calls=bool(context.open_calls))
+
+
+class Requests:
+    """The requests of one turn, of which each round with tools makes one more.
+
+    Attributes:
+        last: what was sent last.
+        completion: how that was answered.
+    """
+
+    def __init__(self, prompt: Prompt) -> None:
+        self._first = self.last = prompt
+        self.completion: Completion | None = None
+
+    async def next(self, messages: bytes) -> Prompt:
+        """What to send for a JSON array of messages that begins with those of the prompt: less of the history where else it would not fit.
+
+        Raises:
+            BadRequest: not even what has to be sent fits.
+        """
+        more = messages[len(self._first.messages) : -1]
+        if self._first.fitted is None:
+            self.last = replace(self._first, messages=messages)
+        elif more:
+            self.last = extended(self._first, more, await count(loads(b"[" + more + b"]")))
+        return self.last
 
 
 def warnings_of(context: Context, fitted: Fitted | None) -> list[str]:
@@ -169,13 +196,8 @@ async def _schedule(database: Database, tenant: UUID, session_id: UUID, fitted: 
     return job_id if is_ours else None
 
 
-def _limit(providers: Providers, context: Context, sent: Sent, custom_key: str | None) -> tuple[str, int | None]:
+def _limit(providers: Providers, context: Context, sent: Sent, route: Route | None) -> tuple[str, int | None]:
     """The name that the ratio is kept under, and the tokens that a prompt may have."""
-    try:
-        route: Route | None = providers.route(sent.model, custom_key=custom_key)
-    except ProviderError:
-        # Whoever calls the model says so; rendering does without.
-        route = None
     name = f"{route.provider}/{route.model}" if route else sent.model
     window = providers.window(route) if route else None
     limit = budget.tokens_of(token_budget=context.session["token_budget"], window=window, answer=sent.answer)

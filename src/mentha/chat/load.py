@@ -31,7 +31,6 @@ async def load(database: Database, tenant: UUID, session_id: UUID, request: Chat
         "user": users[0]["id"] if users else None,
     }
     agent = active_agent(agents, request.agent)
-    calls = open_calls(row.tail)
     return Context(
         row.started_at,
         session,
@@ -41,7 +40,7 @@ async def load(database: Database, tenant: UUID, session_id: UUID, request: Chat
         row.history,
         row.history_count,
         row.last_seq,
-        calls,
+        open_calls(row.tail),
         row.has_docs,
         row.has_secrets,
         row.fold_job_id,

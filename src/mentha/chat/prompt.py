@@ -109,22 +109,22 @@ def compose(context: Context, drafted: Drafted, rendered: Sequence[str], fitted:
     """
     new = new_messages(drafted, rendered)
     history = context.history if fitted is None else fitted.history
-    return Prompt(drafted, _messages(rendered[0], history, new, ()), new, rendered[0], fitted)
+    return Prompt(drafted, _messages(rendered[0], history, new), new, rendered[0], fitted)
 
 
-def extended(prompt: Prompt, more: Sequence[JsonObject], tokens: int) -> Prompt:
-    """The prompt with further messages at its end, those of rounds with tools; what of the history is sent is chosen anew to make room.
+def extended(prompt: Prompt, more: bytes, tokens: int) -> Prompt:
+    """A prompt that has to fit, with further messages at its end, those of rounds with tools: less of the history makes room for them.
 
     Args:
         prompt: as `compose` made it.
-        more: all further messages so far.
+        more: all further messages so far, comma-joined JSON.
         tokens: how many these have, as `fit.count` counts them.
 
     Raises:
         BadRequest: not even what has to be sent fits.
     """
     if prompt.fitted is None:
-        return replace(prompt, messages=prompt.messages[:-1] + b"".join(b"," + dumps(message) for message in more) + b"]")
+        return replace(prompt, messages=prompt.messages[:-1] + b"," + more + b"]")
     fitted = budget.again(prompt.fitted, tokens)
     return replace(prompt, messages=_messages(prompt.system, fitted.history, prompt.new, more), fitted=fitted)
 
@@ -227,10 +227,10 @@ def _not_done(context: Context, request: ChatInput) -> list[str]:
     return [text for text, is_asked in asked.items() if is_asked]
 
 
-def _messages(system: str, history: bytes, new: Sequence[Draft], more: Sequence[JsonObject]) -> bytes:
+def _messages(system: str, history: bytes, new: Sequence[Draft], more: bytes = b"") -> bytes:
     first = [dumps({"role": "system", "content": system})] if system.strip() else []
-    middle = [history] if history else []
-    return b"[" + b",".join([*first, *middle, *(dumps(draft.message) for draft in new), *map(dumps, more)]) + b"]"
+    parts = [*first, history, *(dumps(draft.message) for draft in new), more]
+    return b"[" + b",".join(part for part in parts if part) + b"]"
 
 
 def _rendered(messages: Sequence[Draft], texts: Sequence[str]) -> list[Draft]:

@@ -9,17 +9,19 @@ No database connection is held while the model works, and no turn waits for any 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
+
+from pydantic import SecretStr
 
 from mentha.chat.budget import FOLD_AT, FOLD_TO, fold_to, step_to, summary_tokens
 from mentha.chat.load import REPLAYED, REPLAYED_TOOLS
 from mentha.chat.messages import countable
 from mentha.core import tokens
 from mentha.core.config import Settings
-from mentha.core.errors import MenthaError, ProviderError, ProviderUnavailable
+from mentha.core.errors import MenthaError, ProviderUnavailable, Unavailable
 from mentha.core.ids import new_id
 from mentha.core.json import JsonObject, dumps
 from mentha.observe.events import SessionSummarised, SummaryFailed, emit
@@ -78,6 +80,16 @@ class Runtime(Protocol):
     def database(self) -> Database: ...  # noqa: D102 - as there
     @property
     def providers(self) -> Providers: ...  # noqa: D102 - as there
+    @property
+    def secrets(self) -> "Keys": ...  # noqa: D102 - as there
+
+
+class Keys(Protocol):
+    """What tenants have of keys."""
+
+    async def provider_keys(self, tenant: UUID) -> Mapping[str, SecretStr]:
+        """A tenant's own keys by provider."""
+        ...
 
 
 class _LostError(Exception):
@@ -145,7 +157,9 @@ async def _fold(runtime: Runtime, claimed: Claimed, mark: UUID) -> None:
             async with runtime.database.connection() as connection:
                 await folds.release(connection, claimed.tenant_id, claimed.session_id, mark)
         raise
-    except ProviderError as error:
+    except Unavailable:
+        raise
+    except MenthaError as error:
         await _fail(runtime.database, claimed, mark, error)
 
 
@@ -239,7 +253,8 @@ async def _ask(runtime: Runtime, claimed: Claimed, summary: str | None, part: _P
     Raises:
         ProviderError: it failed, or gave none.
     """
-    route = runtime.providers.route(runtime.settings.summary_model or claimed.model)
+    own_keys = await runtime.secrets.provider_keys(claimed.tenant_id)
+    route = runtime.providers.route(runtime.settings.summary_model or claimed.model, own_keys=own_keys)
     words = int(summary_tokens(claimed.step_tokens) * WORDS_PER_TOKEN)
     messages = [
         {"role": "system", "content": INSTRUCTION.format(words=words)},

@@ -6,9 +6,10 @@ No database connection is held while a query is embedded, templates are rendered
 stored; `settle` stores only what is true without it: how the model counts, and that the session is to be summarised.
 """
 
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
@@ -18,11 +19,11 @@ from mentha import observe
 from mentha.chat import answer, fit, prompt, reply, rounds, save
 from mentha.chat.context import Context
 from mentha.chat.load import load
-from mentha.chat.prompt import Prompt
+from mentha.chat.prompt import Drafted, Prompt
 from mentha.chat.recall import recall
 from mentha.chat.recalled import Recalled
 from mentha.core.config import Settings
-from mentha.core.errors import ProviderTimeout
+from mentha.core.errors import ProviderError, ProviderTimeout
 from mentha.core.json import JsonObject, JsonValue, dumps
 from mentha.observe.events import TurnFinished
 from mentha.providers.embedders import Embedders
@@ -93,18 +94,20 @@ async def run(parts: Parts, request: TurnRequest, push: Callable[[bytes], None] 
     began = time.perf_counter()
     context = await load(parts.database, request.tenant, request.session_id, request.chat)
     recalled = await recall(parts.database, parts.embedders, request.tenant, context, request.chat)
-    prepared = await prepare(parts, request.tenant, context, recalled, request.chat, custom_key=request.custom_key)
-    route = await _route(parts, request, context, prepared.drafted.model)
+    drafted = draft(parts, context, recalled, request.chat)
+    route = await _route(parts, request.tenant, context, drafted.model, custom_key=request.custom_key)
+    prepared = await prepare(parts, request.tenant, context, drafted, route)
     options = parts.providers.options(route, {**prepared.drafted.options, **prompt.offered(prepared.drafted)})
     warnings = [*prepared.drafted.warnings, *options.warnings]
     docs = dumps(recalled.references)
     chunks = answer.Chunks(request.head, docs) if push else None
     asked = time.perf_counter()
-    ask = partial(_ask, parts, route, prepared, options.body, began, chunks, push)
+    requests = fit.Requests(prepared)
+    ask = partial(_ask, parts, route, requests, options.body, began, chunks, push)
     outcome = await rounds.run(_setup(parts, request, began, chunks, push), context, prepared, ask)
     completion, warnings = outcome.completion, [*warnings, *outcome.warnings]
     model_s = time.perf_counter() - asked
-    notes = await _settle(parts, request, context, prepared, outcome)
+    notes = await _settle(parts, request, context, requests, completion)
     body = await _save(parts, request, context, prepared, outcome, answer.whole(request.head, completion, warnings, docs, notes))
     if notes.jobs and context.fold_job is None:
         await fit.wake(parts.database)
@@ -114,21 +117,30 @@ async def run(parts: Parts, request: TurnRequest, push: Callable[[bytes], None] 
     return body
 
 
-async def prepare(
-    parts: Parts, tenant: UUID, context: Context, recalled: Recalled, request: ChatInput, *, custom_key: str | None = None
-) -> Prompt:
-    """Everything up to the call of the model: what is sent, with all templates rendered.
+def draft(parts: Parts, context: Context, recalled: Recalled, request: ChatInput) -> Drafted:
+    """What is about to be sent, within the server's limits.
 
     Raises:
         BadRequest, FieldInvalid: the request can't be served as it is.
+    """
+    return prompt.draft(context, recalled, request, default_model=parts.settings.default_model, messages_max=parts.settings.messages_max)
+
+
+async def prepare(parts: Parts, tenant: UUID, context: Context, drafted: Drafted, route: Route | None) -> Prompt:
+    """Everything up to the call of the model: what is sent, with all templates rendered.
+
+    Args:
+        route: where it is sent; None where that is not known.
+
+    Raises:
+        BadRequest: not even what has to be sent fits into the budget.
         TemplateFailed: a template is wrong, or ran out of its limits.
     """
-    drafted = prompt.draft(context, recalled, request, default_model=parts.settings.default_model, messages_max=parts.settings.messages_max)
     rendered = await parts.templates.render(drafted.templates, drafted.variables)
     sent = fit.Sent(
         drafted.model, drafted.options.get("max_tokens"), rendered[0], prompt.offered(drafted), prompt.new_messages(drafted, rendered)
     )
-    fitted = await fit.fit(parts.database, parts.providers, tenant, context, sent, custom_key=custom_key)
+    fitted = await fit.fit(parts.database, parts.providers, tenant, context, sent, route)
     drafted.warnings.extend(fit.warnings_of(context, fitted))
     return prompt.compose(context, drafted, rendered, fitted)
 
@@ -141,20 +153,26 @@ async def render(parts: Parts, tenant: UUID, session_id: UUID, request: ChatInpu
     """
     context = await load(parts.database, tenant, session_id, request)
     recalled = await recall(parts.database, parts.embedders, tenant, context, request)
-    return await prepare(parts, tenant, context, recalled, request), recalled
+    drafted = draft(parts, context, recalled, request)
+    route = None
+    # Only the size of a context depends on where it is sent; a model that nobody serves is shown all the same.
+    if context.session["context_overflow"] is not None:
+        with contextlib.suppress(ProviderError):
+            route = await _route(parts, tenant, context, drafted.model)
+    return await prepare(parts, tenant, context, drafted, route), recalled
 
 
-async def _route(parts: Parts, request: TurnRequest, context: Context, model: str) -> Route:
+async def _route(parts: Parts, tenant: UUID, context: Context, model: str, *, custom_key: str | None = None) -> Route:
     """Where the turn goes, and with whose key: the request's, else the tenant's own, else the operator's."""
-    asks = context.has_secrets and not request.custom_key
-    own_keys = await parts.provider_keys(request.tenant) if asks else None
-    return parts.providers.route(model, custom_key=request.custom_key, own_keys=own_keys)
+    asks = context.has_secrets and not custom_key
+    own_keys = await parts.provider_keys(tenant) if asks else None
+    return parts.providers.route(model, custom_key=custom_key, own_keys=own_keys)
 
 
 async def _ask(
     parts: Parts,
     route: Route,
-    prepared: Prompt,
+    requests: fit.Requests,
     options: JsonObject,
     began: float,
     chunks: answer.Chunks | None,
@@ -162,15 +180,17 @@ async def _ask(
     messages: bytes,
     choice: JsonValue,
 ) -> Completion:
-    """Ask the model, for `messages` in the place of the prompt's own."""
+    """Ask the model, for `messages` in the place of the prompt's own, as far as they fit."""
     left_s = _left_s(parts, began)
     if left_s <= 0:
         raise ProviderTimeout(f"the turn took longer than {parts.settings.turn_timeout_s:g} s before the model was asked")
-    wanted = prompt.with_choice(options, prepared.drafted.tool_choice, choice)
-    body = prompt.body(route.model, replace(prepared, messages=messages), wanted, stream=push is not None)
+    sent = await requests.next(messages)
+    body = prompt.body(route.model, sent, prompt.with_choice(options, sent.drafted.tool_choice, choice), stream=push is not None)
     if chunks and push:
-        return await reply.ask_streaming(parts.providers, route, body, timeout_s=left_s, chunks=chunks, push=push)
-    return await reply.ask(parts.providers, route, body, timeout_s=left_s)
+        requests.completion = await reply.ask_streaming(parts.providers, route, body, timeout_s=left_s, chunks=chunks, push=push)
+    else:
+        requests.completion = await reply.ask(parts.providers, route, body, timeout_s=left_s)
+    return requests.completion
 
 
 def _setup(
@@ -192,13 +212,14 @@ def _left_s(parts: Parts, began: float) -> float:
     return parts.settings.turn_timeout_s - (time.perf_counter() - began)
 
 
-async def _settle(parts: Parts, request: TurnRequest, context: Context, prepared: Prompt, outcome: Outcome) -> answer.Notes:
-    fitted = prepared.fitted
+async def _settle(parts: Parts, request: TurnRequest, context: Context, requests: fit.Requests, completion: Completion) -> answer.Notes:
+    fitted = requests.last.fitted
     if fitted is None:
         return answer.NO_NOTES
-    # With rounds of tools, the usage is that of several requests: it tells nothing of the one that was fitted.
-    completion = replace(outcome.completion, usage=None) if outcome.rounds else outcome.completion
-    job = await fit.settle(parts.database, request.tenant, context, fitted, prepared.drafted.model, completion, saved=request.chat.save)
+    # Usage is told of the last request alone: that of a turn is a sum over its rounds.
+    answered = requests.completion or completion
+    model = requests.last.drafted.model
+    job = await fit.settle(parts.database, request.tenant, context, fitted, model, answered, saved=request.chat.save)
     return answer.Notes(answer.context_of(fitted), (str(job),) if job else ())
 
 
