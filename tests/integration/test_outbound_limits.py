@@ -113,7 +113,7 @@ async def test_coding_that_was_not_asked_for_fails(coding: str) -> None:
             await get(outbound(), server.url())
 
 
-@pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b"x" * 1_000)[:-5]])
+@pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b"x" * 1_000)[:-5]], ids=["no gzip", "cut off"])
 async def test_body_that_is_not_compressed_as_it_says_fails(body: bytes) -> None:
     async with wild_server(saying(answer(body=body, content_encoding="gzip"))) as server:
         with pytest.raises(OutboundFailed, match="compressed"):
