@@ -15,6 +15,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 WITHOUT_TENANT = {
     "api_keys",
     "cluster",
+    "current_key",
     "delivery",
     "direct",
     "embedded",
@@ -31,6 +32,7 @@ WITHOUT_TENANT = {
     "postmaster",
     "programs",
     "queue",
+    "sealing",
     "tenants",
     "vectors",
     "__init__",

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header
 from mentha.api.body import Route
 from mentha.api.deps import ProjectPage, RuntimeOf, Statement, TenantId, Tx
 from mentha.api.responses import errors
-from mentha.store import agents
+from mentha.store import agents, sealing
 from mentha.wire.agents import (
     Agent,
     AgentPage,
@@ -25,9 +25,9 @@ router = APIRouter(tags=["agents"], route_class=Route)
 
 
 @router.post("/agents", status_code=201, responses=errors(400, 404, 409))
-async def create_agent(body: CreateAgentRequest, tenant: TenantId, tx: Tx) -> Agent:
+async def create_agent(body: CreateAgentRequest, tenant: TenantId, tx: Tx, runtime: RuntimeOf) -> Agent:
     """Create Agent"""
-    return await agents.create(tx, tenant, body)
+    return await agents.create(tx, tenant, body, seal=await sealing.seal_for(tx, tenant, runtime.vault, body.tools or ()))
 
 
 @router.get("/agents", responses=errors(404))
@@ -55,9 +55,9 @@ async def get_agent(agent_id: UUID, tenant: TenantId, tx: Statement) -> Agent:
 
 
 @router.post("/agents/{agent_id}", status_code=201, responses=errors(400, 404, 409))
-async def create_or_update_agent(agent_id: UUID, body: CreateOrUpdateAgentRequest, tenant: TenantId, tx: Tx) -> Agent:
+async def create_or_update_agent(agent_id: UUID, body: CreateOrUpdateAgentRequest, tenant: TenantId, tx: Tx, runtime: RuntimeOf) -> Agent:
     """Create or update Agent"""
-    return await agents.upsert(tx, tenant, agent_id, body)
+    return await agents.upsert(tx, tenant, agent_id, body, seal=await sealing.seal_for(tx, tenant, runtime.vault, body.tools or ()))
 
 
 @router.put("/agents/{agent_id}", responses=errors(400, 404, 409))

@@ -5,9 +5,9 @@ from uuid import UUID
 from fastapi import APIRouter
 
 from mentha.api.body import Route
-from mentha.api.deps import PlainPage, Statement, TenantId, Tx
+from mentha.api.deps import PlainPage, RuntimeOf, Statement, TenantId, Tx
 from mentha.api.responses import errors
-from mentha.store import tools
+from mentha.store import sealing, tools
 from mentha.wire.common import ResourceDeletedResponse, ours
 from mentha.wire.tools import CreateToolRequest, PatchToolRequest, Tool, ToolPage, UpdateToolRequest
 
@@ -15,9 +15,10 @@ router = APIRouter(tags=["agents"], route_class=Route)
 
 
 @router.post("/agents/{agent_id}/tools", status_code=201, responses=errors(404, 409))
-async def create_agent_tool(agent_id: UUID, body: CreateToolRequest, tenant: TenantId, tx: Tx) -> Tool:
+async def create_agent_tool(agent_id: UUID, body: CreateToolRequest, tenant: TenantId, tx: Tx, runtime: RuntimeOf) -> Tool:
     """Give an agent a tool"""
-    return await tools.create(tx, tenant, agent_id, body)
+    seal = await sealing.seal_for(tx, tenant, runtime.vault, [body])
+    return await tools.create(tx, tenant, agent_id, body, seal=seal)
 
 
 @router.get("/agents/{agent_id}/tools", responses=errors(404))
@@ -33,15 +34,17 @@ async def get_agent_tool(agent_id: UUID, tool_id: UUID, tenant: TenantId, tx: St
 
 
 @router.put("/agents/{agent_id}/tools/{tool_id}", responses=errors(404, 409))
-async def update_agent_tool(agent_id: UUID, tool_id: UUID, body: UpdateToolRequest, tenant: TenantId, tx: Tx) -> Tool:
+async def update_agent_tool(agent_id: UUID, tool_id: UUID, body: UpdateToolRequest, tenant: TenantId, tx: Tx, runtime: RuntimeOf) -> Tool:
     """Replace a tool of an agent"""
-    return await tools.update(tx, tenant, agent_id, tool_id, body)
+    seal = await sealing.seal_for(tx, tenant, runtime.vault, [body])
+    return await tools.update(tx, tenant, agent_id, tool_id, body, seal=seal)
 
 
 @router.patch("/agents/{agent_id}/tools/{tool_id}", responses=errors(404, 409))
-async def patch_agent_tool(agent_id: UUID, tool_id: UUID, body: PatchToolRequest, tenant: TenantId, tx: Tx) -> Tool:
+async def patch_agent_tool(agent_id: UUID, tool_id: UUID, body: PatchToolRequest, tenant: TenantId, tx: Tx, runtime: RuntimeOf) -> Tool:
     """Change some fields of a tool of an agent"""
-    return await tools.patch(tx, tenant, agent_id, tool_id, body)
+    seal = await sealing.seal_for(tx, tenant, runtime.vault, [body])
+    return await tools.patch(tx, tenant, agent_id, tool_id, body, seal=seal)
 
 
 # 200 and not 202: so the original answered, and clients check for it.

@@ -17,7 +17,7 @@ from mentha.auth.vault import Sealed, Vault, fingerprint, new_key, parse_key, wr
 from mentha.core.config import Settings
 from mentha.core.errors import ConfigInvalid, SecretsUnavailable
 from mentha.observe.events import EncryptionKeyDiffers, EncryptionKeyMade
-from mentha.store import encryption_keys
+from mentha.store import encryption_keys, sealing
 from mentha.store.cluster import write_secret
 from mentha.store.encryption_keys import KeyIds, Row
 from mentha.store.pool import Database
@@ -93,6 +93,11 @@ async def rotate(settings: Settings, database: Database, *, told: Callable[[int]
         while rows := await _move(database, vault, key_id, after):
             after = (rows[-1].tenant, rows[-1].sealed.id)
             moved += len(rows)
+            told(moved)
+        after = (NOBODY, NOBODY)
+        while tools := await _move_tools(database, vault, key_id, after):
+            after = (tools[-1].tenant, tools[-1].id)
+            moved += len(tools)
             told(moved)
         if await _end(settings, database, key_id):
             return Rotation(moved, key_id)
@@ -212,6 +217,18 @@ async def _move(database: Database, vault: Vault, key_id: str, after: tuple[UUID
         if moved:
             await encryption_keys.replace(tx, moved)
     return moved
+
+
+async def _move_tools(database: Database, vault: Vault, key_id: str, after: tuple[UUID, UUID]) -> list[sealing.Row]:
+    """Encrypt the secrets of the next tools anew; gives those, none at the end."""
+    async with database.transaction() as tx:
+        rows = await sealing.others(tx, key_id, after=after, rows_max=ROWS_AT_ONCE)
+        for row in rows:
+            try:
+                await sealing.move(tx, vault, row, key_id)
+            except SecretsUnavailable as error:
+                raise ConfigInvalid(f"{error.message}: its owner has to delete the tool; then run `mentha secrets rotate` again") from None
+    return rows
 
 
 def _anew(vault: Vault, row: Row, key_id: str) -> Sealed:

@@ -90,7 +90,7 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         templates = Templates(settings)
         stack.push_async_callback(templates.close)
         operations: dict[str, Operation] = {}
-        tools = Toolbox(settings, Outbound(settings), operations, secrets.values)
+        tools = Toolbox(settings, Outbound(settings), operations, secrets.values, secrets.unsealed)
         turns = Turns(Parts(settings, database, providers, embedders, templates, secrets.provider_keys, tools))
         identity = Identity(settings, database)
         await _tell_of_embedder(database, embedders)

@@ -9,9 +9,10 @@ from pydantic import SecretStr
 
 from mentha.auth.vault import Vault
 from mentha.core.config import Settings
+from mentha.core.json import JsonValue
 from mentha.core.redact import InUse
 from mentha.providers import routing
-from mentha.store import secrets
+from mentha.store import sealing, secrets
 from mentha.store.pool import Database
 
 # A key that was changed or deleted is used for at most this long by turns that begin.
@@ -53,6 +54,17 @@ class Secrets:
         values = {name: self._vault.decrypt(tenant, sealed) for name, sealed in found.items()}
         self.in_use.add(values.values())
         return values
+
+    def unsealed(self, tenant: UUID, tool_id: UUID, stored: JsonValue) -> JsonValue:
+        """A secret of a stored tool in the clear.
+
+        Raises:
+            SecretsUnavailable: this server has not the key, or the row was changed.
+        """
+        value = sealing.opened(self._vault, tenant, tool_id, stored)
+        if isinstance(value, str):
+            self.in_use.add([value])
+        return value
 
     async def provider_keys(self, tenant: UUID) -> Mapping[str, SecretStr]:
         """The tenant's own keys by provider: its secrets that are named like the providers' variables. Cached for `CACHE_S`.

@@ -13,13 +13,14 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
 from mentha.api import docs as docs_api
+from mentha.auth.vault import Vault
 from mentha.chat.answer import Head
 from mentha.chat.turn import TurnRequest
 from mentha.core import clock
 from mentha.core.clock import iso
 from mentha.core.ids import new_id
 from mentha.core.json import JsonObject, JsonValue, loads
-from mentha.store import agents, docs, entries, jobs, sessions, tools, users
+from mentha.store import agents, docs, entries, jobs, sealing, sessions, tools, users
 from mentha.store.chunks import OwnerKind, owner_of
 from mentha.store.pool import Tx
 from mentha.tools.calls import ToolFailed
@@ -55,7 +56,7 @@ class _Listed(Wire):
 def table(runtime: Any) -> dict[str, Operation]:
     """All operations by name, like `agent.doc.search`."""
     found: dict[str, Operation] = {}
-    for name, work in {**_agents(), **_tools(), **_users(), **_sessions(), **_docs()}.items():
+    for name, work in {**_agents(runtime.vault), **_tools(runtime.vault), **_users(), **_sessions(), **_docs()}.items():
         found[name] = _in_transaction(runtime, work)
     for kind in ("agent", "user"):
         found |= _docs_of(runtime, kind)
@@ -70,36 +71,56 @@ def _in_transaction(runtime: Any, work: Work) -> Operation:
     return run
 
 
-def _agents() -> dict[str, Work]:
+def _agents(vault: Vault) -> dict[str, Work]:
+    def target(given: JsonObject) -> UUID:
+        return id_of(given, "agent_id")
+
+    async def create(tx: Tx, tenant: UUID, given: JsonObject) -> Any:
+        body = checked(CreateAgentRequest, given)
+        return await agents.create(tx, tenant, body, seal=await sealing.seal_for(tx, tenant, vault, body.tools or ()))
+
+    async def upsert(tx: Tx, tenant: UUID, given: JsonObject) -> Any:
+        body = checked(CreateOrUpdateAgentRequest, given)
+        return await agents.upsert(tx, tenant, target(given), body, seal=await sealing.seal_for(tx, tenant, vault, body.tools or ()))
+
     return {
-        "agent.create": lambda tx, tenant, given: agents.create(tx, tenant, checked(CreateAgentRequest, given)),
-        "agent.get": lambda tx, tenant, given: agents.get(tx, tenant, id_of(given, "agent_id")),
+        "agent.create": create,
+        "agent.get": lambda tx, tenant, given: agents.get(tx, tenant, target(given)),
         "agent.list": lambda tx, tenant, given: agents.list_(tx, tenant, page_of(given)),
-        "agent.update": lambda tx, tenant, given: agents.update(tx, tenant, id_of(given, "agent_id"), checked(UpdateAgentRequest, given)),
-        "agent.patch": lambda tx, tenant, given: agents.patch(tx, tenant, id_of(given, "agent_id"), checked(PatchAgentRequest, given)),
-        "agent.create_or_update": lambda tx, tenant, given: agents.upsert(
-            tx, tenant, id_of(given, "agent_id"), checked(CreateOrUpdateAgentRequest, given)
-        ),
+        "agent.update": lambda tx, tenant, given: agents.update(tx, tenant, target(given), checked(UpdateAgentRequest, given)),
+        "agent.patch": lambda tx, tenant, given: agents.patch(tx, tenant, target(given), checked(PatchAgentRequest, given)),
+        "agent.create_or_update": upsert,
         "agent.delete": _deleting("agent_id", agents.delete),
     }
 
 
-def _tools() -> dict[str, Work]:
+def _tools(vault: Vault) -> dict[str, Work]:
     def both(given: JsonObject) -> tuple[UUID, UUID]:
         return id_of(given, "agent_id"), id_of(given, "tool_id")
+
+    async def create(tx: Tx, tenant: UUID, given: JsonObject) -> Any:
+        body = checked(CreateToolRequest, given)
+        seal = await sealing.seal_for(tx, tenant, vault, [body])
+        return await tools.create(tx, tenant, id_of(given, "agent_id"), body, seal=seal)
+
+    async def update(tx: Tx, tenant: UUID, given: JsonObject) -> Any:
+        body = checked(UpdateToolRequest, given)
+        return await tools.update(tx, tenant, *both(given), body, seal=await sealing.seal_for(tx, tenant, vault, [body]))
+
+    async def patch(tx: Tx, tenant: UUID, given: JsonObject) -> Any:
+        body = checked(PatchToolRequest, given)
+        return await tools.patch(tx, tenant, *both(given), body, seal=await sealing.seal_for(tx, tenant, vault, [body]))
 
     async def delete(tx: Tx, tenant: UUID, given: JsonObject) -> JsonObject:
         agent_id, tool_id = both(given)
         return _gone(tool_id, await tools.delete(tx, tenant, agent_id, tool_id))
 
     return {
-        "agent.tool.create": lambda tx, tenant, given: tools.create(
-            tx, tenant, id_of(given, "agent_id"), checked(CreateToolRequest, given)
-        ),
+        "agent.tool.create": create,
         "agent.tool.get": lambda tx, tenant, given: tools.get(tx, tenant, *both(given)),
         "agent.tool.list": lambda tx, tenant, given: tools.list_(tx, tenant, id_of(given, "agent_id"), page_of(given)),
-        "agent.tool.update": lambda tx, tenant, given: tools.update(tx, tenant, *both(given), checked(UpdateToolRequest, given)),
-        "agent.tool.patch": lambda tx, tenant, given: tools.patch(tx, tenant, *both(given), checked(PatchToolRequest, given)),
+        "agent.tool.update": update,
+        "agent.tool.patch": patch,
         "agent.tool.delete": delete,
     }
 

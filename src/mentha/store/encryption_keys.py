@@ -97,7 +97,10 @@ async def replace(tx: Tx, rows: Sequence[Row]) -> None:
     await tx.execute(REPLACE, *map(list, zip(*columns, strict=True)))
 
 
-RETIRE = "DELETE FROM encryption_keys k WHERE k.state = 'previous' AND NOT EXISTS (SELECT FROM secrets x WHERE x.key_id = k.id)"
+RETIRE = """
+DELETE FROM encryption_keys k WHERE k.state = 'previous' AND NOT EXISTS (SELECT FROM secrets x WHERE x.key_id = k.id)
+    AND NOT EXISTS (SELECT FROM tools t WHERE t.spec::text LIKE '%sealed.' || k.id || '.%')
+"""
 
 
 async def retire(tx: Tx) -> None:

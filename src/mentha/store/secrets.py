@@ -6,17 +6,15 @@ from typing import Any
 from uuid import UUID
 
 from mentha.auth.vault import Sealed, Vault
-from mentha.core.errors import NotFound, SecretsUnavailable
+from mentha.core.errors import NotFound
 from mentha.core.ids import new_id
+from mentha.store import current_key
 from mentha.store.paging import ordered, statement
 from mentha.store.pool import Tx
 from mentha.wire.common import Page
 from mentha.wire.secrets import CreateSecretRequest, PatchSecretRequest, Secret, UpdateSecretRequest
 
 COLUMNS = "x.id, x.name, x.description, x.metadata, x.created_at, x.updated_at"
-
-# The lock holds off a change of the current key until what is encrypted with this one is committed: the rotation must find it.
-CURRENT_KEY = "SELECT id FROM encryption_keys WHERE state = 'current' FOR SHARE"
 
 INSERT = f"""
 INSERT INTO secrets AS x (tenant_id, id, name, value, key_id, description, metadata) VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -32,7 +30,7 @@ async def create(tx: Tx, tenant: UUID, secret: CreateSecretRequest, *, vault: Va
         ConstraintViolated: the name has characters that it may not have.
         SecretsUnavailable: the server lacks the key.
     """
-    key_id = await _current_key(tx)
+    key_id = await current_key.of(tx)
     sealed = vault.encrypt(tenant, new_id(), secret.value.get_secret_value(), key_id=key_id)
     row = await tx.fetchrow(INSERT, tenant, sealed.id, secret.name, sealed.data, sealed.key_id, secret.description, secret.metadata)
     return Secret.model_validate(dict(row))
@@ -74,7 +72,7 @@ async def update(tx: Tx, tenant: UUID, secret_id: UUID, secret: UpdateSecretRequ
         NotFound: the tenant has none with this id.
         Conflict, ConstraintViolated, SecretsUnavailable: as `create`.
     """
-    key_id = await _current_key(tx)
+    key_id = await current_key.of(tx)
     sealed = vault.encrypt(tenant, secret_id, secret.value.get_secret_value(), key_id=key_id)
     given = (secret.name, sealed.data, sealed.key_id, secret.description, secret.metadata)
     return _one(await tx.fetchrow(UPDATE, tenant, secret_id, *given), "update")
@@ -98,7 +96,7 @@ async def patch(tx: Tx, tenant: UUID, secret_id: UUID, secret: PatchSecretReques
     """
     data = key_id = None
     if secret.value is not None:
-        key_id = await _current_key(tx)
+        key_id = await current_key.of(tx)
         data = vault.encrypt(tenant, secret_id, secret.value.get_secret_value(), key_id=key_id).data
     given = (secret.name, data, key_id, secret.description, secret.metadata, "description" in secret.model_fields_set)
     return _one(await tx.fetchrow(PATCH, tenant, secret_id, *given), "patch")
@@ -126,16 +124,6 @@ async def values(tx: Tx, tenant: UUID, names: Collection[str]) -> dict[str, Seal
     """The encrypted values of those secrets that exist, by name."""
     rows = await tx.fetch(VALUES, tenant, list(names))
     return {row["name"]: Sealed(row["id"], row["key_id"], row["value"]) for row in rows}
-
-
-async def _current_key(tx: Tx) -> str:
-    # Who waited for a change of the key finds the old row current no longer, and the new one only in a statement that begins then.
-    key_id = await tx.fetchval(CURRENT_KEY) or await tx.fetchval(CURRENT_KEY)
-    if key_id is None:
-        raise SecretsUnavailable(
-            "this server has no key to encrypt secrets with", fix="the operator sets MENTHA_ENCRYPTION_KEY and restarts the server"
-        )
-    return key_id
 
 
 def _one(row: Any, operation: str) -> Secret:

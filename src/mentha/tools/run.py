@@ -9,6 +9,7 @@ import asyncio
 import traceback
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import unquote
 from uuid import UUID
 
 from mentha import observe
@@ -110,11 +111,17 @@ class ServerTools:
         def opened(secret: JsonValue) -> JsonValue:
             # What a request brings was never sealed.
             value = self._box.unseal(self._caller.tenant, UUID(tool["id"]), secret) if tool.get("id") else secret
-            if isinstance(value, str):
-                hidden.append(value)
+            hidden.extend(_texts(value))
             return value
 
         return masks.each_secret(tool["type"], tool[tool["type"]], opened), hidden
+
+
+def _texts(secret: JsonValue) -> list[str]:
+    """The texts of a secret, in an address as they are and decoded."""
+    if isinstance(secret, dict | list):
+        return [text for part in (secret.values() if isinstance(secret, dict) else secret) for text in _texts(part)]
+    return [secret, unquote(secret)] if isinstance(secret, str) else []
 
 
 def _where(error: Exception) -> str:

@@ -1,0 +1,111 @@
+"""Secrets inside of tools, sealed: each stands in the row as a text with its ciphertext, bound to the tenant and the tool.
+
+    sealed.<fingerprint of the key>.<base64url>
+
+The text is safe in a URL, as `wire.masks.Change` asks. What is sealed is the JSON of the value.
+"""
+
+import base64
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+from mentha.auth.vault import Sealed, Vault
+from mentha.core.json import JsonObject, JsonValue, dumps, loads
+from mentha.store import current_key
+from mentha.store.pool import Tx
+from mentha.store.tools import Seal, unsealed
+from mentha.wire import masks
+from mentha.wire.tools import TOOL_TYPES, CreateToolRequest, PatchToolRequest
+
+_SEALED = re.compile(r"sealed\.([0-9a-f]{16})\.([A-Za-z0-9_-]+)")
+
+
+async def seal_for(tx: Tx, tenant: UUID, vault: Vault, tools: Iterable[CreateToolRequest | PatchToolRequest]) -> Seal:
+    """What seals the secrets of these tools. Needs a transaction around it; holds off a change of the key until that ends.
+
+    Raises:
+        SecretsUnavailable: there are secrets among them, and this server has no key.
+    """
+    if not any(_has_secret(tool) for tool in tools):
+        return unsealed
+    key_id = await current_key.of(tx)
+
+    def seal(tool_id: UUID, secret: JsonValue) -> JsonValue:
+        return _written(vault.encrypt(tenant, tool_id, dumps(secret).decode(), key_id=key_id))
+
+    return seal
+
+
+def opened(vault: Vault, tenant: UUID, tool_id: UUID, stored: JsonValue) -> JsonValue:
+    """A secret of a stored tool as it was given; what was stored before there was a seal is given as it is.
+
+    Raises:
+        SecretsUnavailable: this server has not the key, or the row was changed.
+    """
+    sealed = _read(tool_id, stored)
+    return stored if sealed is None else loads(vault.decrypt(tenant, sealed))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A tool of any tenant: its type and its member."""
+
+    tenant: UUID
+    id: UUID
+    kind: str
+    spec: JsonObject
+
+
+OTHERS = r"""
+SELECT x.tenant_id, x.id, x.type, x.spec FROM tools x
+WHERE x.spec::text ~ ('sealed\.(?!' || $1 || '\.)[0-9a-f]{16}\.') AND (x.tenant_id, x.id) > ($2, $3)
+ORDER BY x.tenant_id, x.id LIMIT $4 FOR UPDATE
+"""
+
+
+async def others(tx: Tx, key_id: str, *, after: tuple[UUID, UUID], rows_max: int) -> list[Row]:
+    """Tools with secrets under another key, by tenant and id from `after` on; locked until the transaction ends."""
+    rows = await tx.fetch(OTHERS, key_id, *after, rows_max)
+    return [Row(row["tenant_id"], row["id"], row["type"], row["spec"]) for row in rows]
+
+
+REPLACE = "UPDATE tools SET spec = $3 WHERE tenant_id = $1 AND id = $2"
+
+
+async def move(tx: Tx, vault: Vault, row: Row, key_id: str) -> None:
+    """Store the same secrets of a tool under another key; for its owner nothing has changed.
+
+    Raises:
+        SecretsUnavailable: one of them can't be decrypted.
+    """
+
+    def anew(stored: JsonValue) -> JsonValue:
+        sealed = _read(row.id, stored)
+        if sealed is None:
+            return stored
+        return _written(vault.encrypt(row.tenant, row.id, vault.decrypt(row.tenant, sealed), key_id=key_id))
+
+    await tx.execute(REPLACE, row.tenant, row.id, masks.each_secret(row.kind, row.spec, anew))
+
+
+def _has_secret(tool: CreateToolRequest | PatchToolRequest) -> bool:
+    found: list[JsonValue] = []
+    for kind in TOOL_TYPES:
+        member = getattr(tool, kind)
+        if member is not None:
+            spec = member if isinstance(member, dict) else member.model_dump(mode="json", by_alias=True, exclude_none=True)
+            masks.each_secret(kind, spec, lambda value: found.append(value) or value)
+    return any(value != masks.MARKER for value in found)
+
+
+def _written(sealed: Sealed) -> str:
+    return f"sealed.{sealed.key_id}.{base64.urlsafe_b64encode(sealed.data).decode().rstrip('=')}"
+
+
+def _read(tool_id: UUID, stored: JsonValue) -> Sealed | None:
+    parts = _SEALED.fullmatch(stored) if isinstance(stored, str) else None
+    if parts is None:
+        return None
+    return Sealed(tool_id, parts[1], base64.urlsafe_b64decode(parts[2] + "=" * (-len(parts[2]) % 4)))
