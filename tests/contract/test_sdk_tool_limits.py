@@ -1,5 +1,6 @@
 """Limits of the tool loop, `tool_choice` in it, and what a stream shows of it."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -9,7 +10,8 @@ from julep import AsyncJulep
 from tests.contract.test_sdk_tool_loop import ECHO, WEATHER, acting, results
 from tests.support.model_server import ModelServerHandle, error, text, tool_calls
 from tests.support.sdk import ask, asked, session_of
-from tests.support.talk import Client
+from tests.support.talk import Client, say
+from tests.support.wild_server import Seen, answer, saying, wild_server
 
 
 async def odd(sdk: AsyncJulep) -> str:
@@ -103,3 +105,57 @@ async def test_streamed_loop_is_read_by_the_sdk(sdk: AsyncJulep, models: ModelSe
     stream = await ask(sdk, session, stream=True)
     words = [chunk.choices[0].delta.content or "" async for chunk in stream]
     assert "".join(words) == "done"
+
+
+async def test_retry_of_a_turn_that_failed_goes_on_after_what_had_ended(sdk: AsyncJulep, raw: Client, models: ModelServerHandle) -> None:
+    async with wild_server(saying(answer(body=b'{"n":1}'))) as outside:
+        session = await acting(sdk, {"name": "get", "type": "api_call", "api_call": {"method": "POST", "url": outside.url()}})
+        models.script("gpt-x", tool_calls([("get", {})], content="let me see"), error(400, "no"))
+        assert (await say(raw, session, "go", stream=True)).is_success
+        models.script("gpt-x", text("done"))
+        retried = (await say(raw, session, "go", retry=1, stream=True)).text
+        assert "let me see" in retried
+        assert "done" in retried
+        assert len(outside.seen) == 1
+    assert len(asked(models)) == 3
+    assert [entry.role for entry in (await sdk.sessions.history(session)).entries] == ["user", "assistant"]
+
+
+async def test_same_words_said_again_run_their_tools_again(sdk: AsyncJulep, raw: Client, models: ModelServerHandle) -> None:
+    async with wild_server(saying(answer(body=b"{}"))) as outside:
+        session = await acting(sdk, {"name": "get", "type": "api_call", "api_call": {"method": "POST", "url": outside.url()}})
+        for _ in range(2):
+            models.script("gpt-x", tool_calls([("get", {})]), text("done"))
+            assert (await say(raw, session, "go")).is_success
+        assert len(outside.seen) == 2
+
+
+async def test_call_that_takes_too_long_is_an_error_and_the_model_still_answers(odd_sdk: AsyncJulep, models: ModelServerHandle) -> None:
+    async def never(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    async with wild_server(never) as outside:
+        tool = {"name": "get", "type": "api_call", "api_call": {"method": "GET", "url": outside.url()}}
+        session = await session_of(odd_sdk, model="fake/gpt-x", session={"auto_run_tools": True}, extra_body={"tools": [tool]})
+        models.script("gpt-x", tool_calls([("get", {})]), text("sorry"))
+        assert (await ask(odd_sdk, session)).choices[0].message.content == "sorry"
+    assert "did not end within" in results(models)[0]["error"]
+    assert asked(models)[-1]["tool_choice"] == "none"
+
+
+async def test_calls_beyond_the_limit_wait_for_their_turn(odd_sdk: AsyncJulep, models: ModelServerHandle) -> None:
+    two = asyncio.Event()
+
+    async def wait(_: Seen, writer: asyncio.StreamWriter) -> None:
+        if len(outside.seen) == 2:
+            two.set()
+        await two.wait()
+        writer.write(answer(body=b"{}"))
+        await writer.drain()
+
+    async with wild_server(wait) as outside:
+        tool = {"name": "get", "type": "api_call", "api_call": {"method": "GET", "url": outside.url()}}
+        session = await session_of(odd_sdk, model="fake/gpt-x", session={"auto_run_tools": True}, extra_body={"tools": [tool]})
+        models.script("gpt-x", tool_calls([("get", {})] * 5), text("done"))
+        assert (await ask(odd_sdk, session)).choices[0].message.content == "done"
+        assert (len(outside.seen), outside.peak) == (5, 2)

@@ -25,6 +25,7 @@ def fitted(*, tokens: int = 1_000, history: int = 0, fixed: int = 100, new: int 
         (None, 200_000, None, 200_000 - budget.ANSWER_TOKENS_DEFAULT),
         (None, 8_000, 9_000, 1),
         (None, None, 500, None),
+        (2**63 - 1, None, None, budget.TOKENS_MAX),
     ],
 )
 def test_budget_is_the_sessions_else_what_the_window_leaves_beside_the_answer(

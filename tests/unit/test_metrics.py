@@ -86,6 +86,15 @@ def test_call_to_where_a_tenant_wants_counts_by_how_it_ended() -> None:
     assert "a.example" not in str(found)
 
 
+def test_summaries_count_by_outcome_and_their_tokens_among_all() -> None:
+    made = events.SessionSummarised(model="m", entries=9, tokens=5, prompt_tokens=70, completion_tokens=5, took_s=1.0)
+    cut = events.ContextCut(left_out=3, summarised=0, budget_tokens=9, estimated_tokens=8)
+    found = after(made, turn(), events.SummaryFailed(reason="llm_timeout", retry_after_s=2), cut)
+    assert found[of("mentha_summaries_total", outcome="made")] == found[of("mentha_summaries_total", outcome="failed")] == 1
+    assert found[of("mentha_tokens_total", kind="prompt")] == 82
+    assert found[of("mentha_contexts_cut_total")] == 1
+
+
 def test_event_without_a_figure_changes_nothing() -> None:
     counted = Metrics()
     before = {name for name, _ in shown(counted)}

@@ -24,6 +24,8 @@ RATIO_FALL = 0.1
 SAMPLE_TOKENS_MIN = 32
 # A lower sample within this share is not worth writing down.
 RATIO_TOLERANCE = 0.02
+# No model takes more; beyond it, floats would no longer count exactly.
+TOKENS_MAX = 10**9
 # Of a model's window, for the answer, where the request does not say how long that may get: a quarter, at most this.
 ANSWER_TOKENS_DEFAULT = 8_192
 # What OpenAI's chat format adds before the answer; the published rule of thumb of its cookbook.
@@ -127,9 +129,10 @@ class Fitted:
 def tokens_of(*, token_budget: int | None, window: int | None, answer: int | None) -> int | None:
     """The most tokens of a prompt: the session's budget, else what a model's window leaves beside the answer. None where none is known."""
     if token_budget is not None:
-        return token_budget
+        return min(token_budget, TOKENS_MAX)
     if window is None:
         return None
+    window = min(window, TOKENS_MAX)
     return max(1, window - (answer or min(window // 4, ANSWER_TOKENS_DEFAULT)))
 
 

@@ -52,6 +52,8 @@ class Metrics:
         self._jobs = Counter("mentha_jobs", "Deliveries of background jobs ended", ["kind", "outcome"], registry=registry)
         self._job_s = Histogram("mentha_job_seconds", "Time of a background job", ["kind"], buckets=TURN_SECONDS, registry=registry)
         self._stalls = Counter("mentha_worker_lost", "Times that background work stood still", registry=registry)
+        self._summaries = Counter("mentha_summaries", "Summaries of sessions, made or failed", ["outcome"], registry=registry)
+        self._cuts = Counter("mentha_contexts_cut", "Chat turns that older messages were left out of", registry=registry)
         self._children: dict[tuple[Any, ...], Any] = {}
         self._shown: dict[type[Event], Callable[[Any], None]] = {
             events.RequestFinished: self._request_finished,
@@ -59,6 +61,9 @@ class Metrics:
             events.TurnFinished: self._turn_finished,
             events.TurnFailed: self._turn_failed,
             events.TurnJoined: lambda _: self._joined.inc(),
+            events.ContextCut: lambda _: self._cuts.inc(),
+            events.SessionSummarised: self._summarised,
+            events.SummaryFailed: lambda _: self._child(self._summaries, "failed").inc(),
             events.ProviderFailed: lambda event: self._child(self._failures, event.provider, event.reason).inc(),
             events.OutboundCalled: lambda event: self._child(self._outbound, event.outcome).inc(),
             events.OutboundRefusedSeen: lambda _: self._child(self._outbound, "refused").inc(),
@@ -90,6 +95,11 @@ class Metrics:
         self._child(self._turns, "answered", event.streamed).inc()
         self._turn_s.observe(event.took_s)
         self._child(self._model_s, event.provider).observe(event.model_s)
+        self._child(self._tokens, "prompt").inc(event.prompt_tokens)
+        self._child(self._tokens, "completion").inc(event.completion_tokens)
+
+    def _summarised(self, event: events.SessionSummarised) -> None:
+        self._child(self._summaries, "made").inc()
         self._child(self._tokens, "prompt").inc(event.prompt_tokens)
         self._child(self._tokens, "completion").inc(event.completion_tokens)
 

@@ -56,19 +56,20 @@ async def read(tx: Tx, tenant: UUID, run_id: UUID) -> dict[int, StoredRound]:
     return {row["round"]: StoredRound(row["message"], dict(zip(row["positions"] or (), row["results"] or (), strict=True))) for row in rows}
 
 
-# The session's row is looked at, so that a run whose session was deleted meanwhile is stored nowhere, rather than broken by a constraint.
-BEGIN = """
-WITH run AS (
-    INSERT INTO tool_runs (tenant_id, id, session_id, fingerprint, idempotency_key)
-    SELECT $1, $2, s.id, $4, $5 FROM sessions s WHERE s.tenant_id = $1 AND s.id = $3
-    ON CONFLICT (tenant_id, id) DO NOTHING
-)
-SELECT 1
-"""
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A turn that runs tools, and what tells that a later request is the same one."""
+
+    id: UUID
+    session_id: UUID
+    fingerprint: bytes
+    idempotency_key: str | None
+
+
 ROUND = """
-WITH opened AS (
+opened AS (
     INSERT INTO tool_rounds (tenant_id, run_id, round, message)
-    SELECT $1, r.id, $3, $4 FROM tool_runs r WHERE r.tenant_id = $1 AND r.id = $2
+    SELECT $1, run.id, $3, $4 FROM run
     ON CONFLICT (tenant_id, run_id, round) DO NOTHING RETURNING round
 ), calls AS (
     INSERT INTO tool_calls (tenant_id, run_id, round, position, call_id, tool, arguments_digest, state)
@@ -77,21 +78,28 @@ WITH opened AS (
 )
 SELECT count(*) FROM opened
 """
+NEXT_ROUND = f"WITH run AS (SELECT r.id FROM tool_runs r WHERE r.tenant_id = $1 AND r.id = $2), {ROUND}"
+# The session is looked for, so that a turn whose session is gone writes nothing, rather than breaking a constraint.
+FIRST_ROUND = f"""
+WITH run AS (
+    INSERT INTO tool_runs (tenant_id, id, session_id, fingerprint, idempotency_key)
+    SELECT $1, $2, s.id, $10, $11 FROM sessions s WHERE s.tenant_id = $1 AND s.id = $9
+    ON CONFLICT (tenant_id, id) DO NOTHING RETURNING id
+), {ROUND}
+"""
 
 
-async def begin_run(tx: Tx, tenant: UUID, run_id: UUID, session_id: UUID, fingerprint: bytes, idempotency_key: str | None) -> None:
-    """Write that a turn is about to run tools; does nothing where its session is gone."""
-    await tx.execute(BEGIN, tenant, run_id, session_id, fingerprint, idempotency_key)
-
-
-async def begin_round(tx: Tx, tenant: UUID, run_id: UUID, number: int, message: bytes, calls: Sequence[NewCall]) -> bool:
-    """Write what the model said and which calls are about to be made.
+async def begin_round(tx: Tx, tenant: UUID, run: Run, number: int, message: bytes, calls: Sequence[NewCall], *, first: bool) -> bool:
+    """Write what the model said and which calls are about to be made; with `first` the run as well. One statement.
 
     Returns:
-        False where another process has written this round already, or the run is gone: nothing was written.
+        False where another process has written this round already, or the session is gone: nothing was written.
     """
-    columns = ([getattr(call, name) for call in calls] for name in ("position", "call_id", "tool", "arguments_digest"))
-    return await tx.fetchval(ROUND, tenant, run_id, number, message, *columns) == 1
+    columns = [[getattr(call, name) for call in calls] for name in ("position", "call_id", "tool", "arguments_digest")]
+    given = (tenant, run.id, number, message, *columns)
+    if first:
+        return await tx.fetchval(FIRST_ROUND, *given, run.session_id, run.fingerprint, run.idempotency_key) == 1
+    return await tx.fetchval(NEXT_ROUND, *given) == 1
 
 
 FINISH = """

@@ -12,7 +12,7 @@ from mentha.core.json import dumps, loads
 from mentha.providers.types import Completion, Usage
 from mentha.store import tool_calls
 from mentha.store.pool import Database
-from mentha.store.tool_calls import NewCall, StoredRound
+from mentha.store.tool_calls import NewCall, Run, StoredRound
 from mentha.tools.calls import Call
 
 
@@ -55,11 +55,10 @@ class Kept:
         """
         turn = self._turn
         new = [NewCall(call.position, call.id, call.name, call.digest) for call in calls]
+        first, self._is_begun = not self._is_begun, True
+        run = Run(self._run_id, turn.session_id, turn.fingerprint, turn.idempotency_key)
         async with self._database.connection() as connection:
-            if not self._is_begun:
-                await tool_calls.begin_run(connection, turn.tenant, self._run_id, turn.session_id, turn.fingerprint, turn.idempotency_key)
-                self._is_begun = True
-            if await tool_calls.begin_round(connection, turn.tenant, self._run_id, number, _written(completion), new):
+            if await tool_calls.begin_round(connection, turn.tenant, run, number, _written(completion), new, first=first):
                 return completion
             # Another process goes on with the same turn, and was first; or the session is gone, and nothing will be stored of this turn.
             self._rounds = await tool_calls.read(connection, turn.tenant, self._run_id)

@@ -31,6 +31,7 @@ OURS = {
     "secret_key_known",
     "session_agent_session_exists",
     "session_user_session_exists",
+    "token_ratio_valid",
     "tool_call_state_known",
     "turn_session_exists",
     "vector_chunk_exists",
