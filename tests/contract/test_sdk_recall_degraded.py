@@ -117,7 +117,7 @@ async def test_doc_whose_vectors_fail_is_kept_and_tried_again(
 async def test_text_that_the_embedder_refuses_does_not_hold_up_others(sdk: AsyncJulep, agent: Owner, models: ModelServerHandle) -> None:
     models.script("/embeddings", gated(text("")))
     first = await agent.add("First", "It waits at the endpoint.")
-    await models.until_held(1)
+    await models.until_held(1, timeout_s=30)
     # These are taken together by the next round.
     refusal = error(400, "input has invalid content")
     models.script("/embeddings", refusal, refusal)
@@ -188,7 +188,7 @@ async def test_job_of_a_doc_that_is_deleted_or_changed_meanwhile_is_aborted(
     user = await new_owner(sdk, "users")
     models.script("/embeddings", *[hang()] * MANY)
     alone, with_all, with_owner = await agent.add("One", "x"), await user.add("Two", "x"), await agent.add("Three", "x")
-    await models.until_held(1)
+    await models.until_held(1, timeout_s=30)
     await agent.delete(alone.id)
     await user.docs.bulk_delete(user.id, delete_all=True)
     await sdk.agents.delete(agent.id)
@@ -209,7 +209,7 @@ async def test_text_that_changes_while_the_embedder_works_is_the_one_that_counts
 ) -> None:
     models.script("/embeddings", *[gated(text(""))] * MANY)
     docs = [await agent.add(f"Doc {number}", "before") for number in range(3)]
-    await models.until_held(1)
+    await models.until_held(1, timeout_s=30)
     changed = await _patched(server, account, docs[0], content="after")
     models.reset()
     await indexed(sdk, *docs)

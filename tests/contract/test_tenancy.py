@@ -56,6 +56,15 @@ NAMING = (
     Call("GET", "/sessions/{session}/history", 200),
     Call("DELETE", "/sessions/{session}/history", 202),
     Call("GET", "/jobs/{job}", 200),
+    Call("POST", "/agents/{agent}/docs", 201, {"title": "T", "content": "c"}),
+    Call("POST", "/users/{user}/docs", 201, {"title": "T", "content": "c"}),
+    Call("GET", "/docs/{doc}", 200),
+    Call("PATCH", "/docs/{doc}", 200, {"title": "x"}),
+    Call("PUT", "/docs/{doc}", 200, {"title": "x", "content": "y"}),
+    Call("GET", "/agents/{agent}/docs/{doc}", 200),
+    Call("PATCH", "/agents/{agent}/docs/{doc}", 200, {"title": "z"}),
+    Call("PUT", "/agents/{agent}/docs/{doc}", 200, {"title": "z", "content": "y"}),
+    Call("DELETE", "/agents/{agent}/docs/{doc}", 202),
     Call("GET", "/secrets/{secret}", 200),
     Call("PATCH", "/secrets/{secret}", 200, {"description": "x"}),
     Call("PUT", "/secrets/{secret}", 200, {"name": "token", "value": "another"}),
@@ -74,6 +83,7 @@ NAMELESS = (
     Call("GET", "/projects", 200),
     Call("POST", "/projects", 201, {"name": "x"}),
     Call("GET", "/sessions", 200),
+    Call("POST", "/embed", 200, {"text": "x"}),
     Call("GET", "/secrets", 200),
     Call("POST", "/secrets", 201, {"name": "other", "value": "hunter2"}),
 )
@@ -83,7 +93,7 @@ UPSERTS = (
     Call("POST", "/projects/{project}", 201, {"name": "x"}),
     Call("POST", "/sessions/{session}", 201, {"situation": "x"}),
 )
-LATER = ("/files", "/embed", "/agents/{agent}/docs", "/agents/{agent}/tasks", "/executions/{job}")
+LATER = ("/files", "/agents/{agent}/tasks", "/executions/{job}")
 CALLS = NAMING + NAMELESS + UPSERTS
 
 
@@ -94,10 +104,20 @@ async def belongings(client: Client, rows: Any, account: Account) -> dict[str, s
     project = (await client.post("/projects", json={"name": "P", "canonical_name": "p"})).json()["id"]
     tool = (await client.post(f"/agents/{agent}/tools", json={**FUNCTION, "name": "t"})).json()["id"]
     session = (await client.post("/sessions", json={"agent": agent, "user": user})).json()["id"]
+    doc = (await client.post(f"/agents/{agent}/docs", json={"title": "D", "content": "d"})).json()["id"]
     secret = (await client.post("/secrets", json={"name": "token", "value": "hunter2"})).json()["id"]
     job = uuid4()
     await rows.execute("INSERT INTO jobs (tenant_id, id, kind, name) VALUES ($1, $2, 'test', 'a job')", account.id, job)
-    return {"agent": agent, "user": user, "project": project, "tool": tool, "session": session, "secret": secret, "job": str(job)}
+    return {
+        "agent": agent,
+        "user": user,
+        "project": project,
+        "tool": tool,
+        "session": session,
+        "secret": secret,
+        "doc": doc,
+        "job": str(job),
+    }
 
 
 async def send(client: Client, call: Call, ids: dict[str, str], **options: Any) -> httpx2.Response:

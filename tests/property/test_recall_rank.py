@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mentha.recall import rank
@@ -22,6 +22,9 @@ strengths = st.floats(0, 0.99)
 hits = st.lists(st.tuples(st.floats(-1, 1), st.one_of(st.none(), directions)), min_size=1, max_size=12)
 
 
+laws = settings(max_examples=60, deadline=None)
+
+
 def vector(numbers: Sequence[int] | None) -> bytes | None:
     """A vector of length 1 as the tables have it."""
     if numbers is None:
@@ -35,6 +38,7 @@ def order(scores: dict[int, float]) -> list[float]:
     return sorted(scores.values(), reverse=True)
 
 
+@laws
 @given(by_words=word_scores, by_vector=cosines, alpha=alphas)
 def test_fusion_gives_each_key_once_best_first_with_scores_from_zero_to_one(
     by_words: dict[int, float], by_vector: dict[int, float], alpha: float
@@ -48,12 +52,14 @@ def test_fusion_gives_each_key_once_best_first_with_scores_from_zero_to_one(
     assert all(first.score >= second.score for first, second in pairwise(fused))
 
 
+@laws
 @given(by_words=word_scores, by_vector=cosines)
 def test_fusion_with_alpha_of_zero_or_one_keeps_the_order_of_the_one_list(by_words: dict[int, float], by_vector: dict[int, float]) -> None:
     assert [by_words[hit.key] for hit in rank.fuse(by_words, by_vector, alpha=0)] == order(by_words)
     assert [by_vector[hit.key] for hit in rank.fuse(by_words, by_vector, alpha=1)] == order(by_vector)
 
 
+@laws
 @given(by_words=word_scores, by_vector=cosines)
 def test_fusion_with_one_empty_list_keeps_the_order_of_the_other(by_words: dict[int, float], by_vector: dict[int, float]) -> None:
     for alpha in (0.3, 0.5, 0.9):
@@ -61,12 +67,14 @@ def test_fusion_with_one_empty_list_keeps_the_order_of_the_other(by_words: dict[
         assert [by_vector[hit.key] for hit in rank.fuse({}, by_vector, alpha=alpha)] == pytest.approx(order(by_vector), abs=ROUNDING)
 
 
+@laws
 @given(by_words=word_scores, by_vector=cosines, alpha=st.floats(0.01, 0.99), best=st.integers(20, 30))
 def test_fusion_puts_first_what_leads_both_lists(by_words: dict[int, float], by_vector: dict[int, float], alpha: float, best: int) -> None:
     fused = rank.fuse({**by_words, best: 1.0}, {**by_vector, best: 1.0}, alpha=alpha)
     assert fused[0].score - next(hit.score for hit in fused if hit.key == best) <= ROUNDING
 
 
+@laws
 @given(scores=st.dictionaries(keys, st.floats(-1, 1), max_size=12), least=st.floats(0, 0.2))
 def test_scale_keeps_order_and_has_its_middle_at_one_half(scores: dict[int, float], least: float) -> None:
     scaled = rank.scaled(scores, spread_min=least)
@@ -79,6 +87,7 @@ def test_scale_keeps_order_and_has_its_middle_at_one_half(scores: dict[int, floa
     assert math.fsum(scaled.values()) / len(scaled) == pytest.approx(0.5)
 
 
+@laws
 @given(hits=hits, limit=st.integers(1, 14), strength=strengths)
 def test_choice_has_as_many_as_it_may_none_twice_and_the_most_relevant(
     hits: list[tuple[float, list[int] | None]], limit: int, strength: float
@@ -90,6 +99,7 @@ def test_choice_has_as_many_as_it_may_none_twice_and_the_most_relevant(
     assert max(relevance[place] for place in chosen) == max(relevance)
 
 
+@laws
 @given(hits=hits, limit=st.integers(1, 14))
 def test_choice_of_strength_zero_keeps_the_most_relevant_in_their_order(hits: list[tuple[float, list[int] | None]], limit: int) -> None:
     relevance = sorted((score for score, _ in hits), reverse=True)
@@ -97,6 +107,7 @@ def test_choice_of_strength_zero_keeps_the_most_relevant_in_their_order(hits: li
     assert chosen == list(range(min(limit, len(hits))))
 
 
+@laws
 @given(hits=hits, limit=st.integers(2, 14), strength=st.floats(0.01, 0.99))
 def test_choice_adds_what_is_most_relevant_less_its_likeness_to_the_chosen(
     hits: list[tuple[float, list[int] | None]], limit: int, strength: float

@@ -56,12 +56,14 @@ async def reindex(runtime: Runtime, name: str, tell: Tell) -> bool:
         active = next((row for row in before if row.state == "active"), None)
         if active is not None and active.name == name and await _is_same(runtime, active):
             await _abandon(runtime)
+            # What was abandoned, and what a run left that was cut off here.
+            await _drop_old(runtime)
             return False
         target = await _target(runtime, before, name)
         if target.state == "building":
             await _move(runtime, target, tell)
         tell(Progress("dropping the vectors of the old embedder", 0))
-        await _drop(runtime, active)
+        await _drop_old(runtime)
         emit(EmbedderChanged(embedder=name, before=active.name if active else ""))
         return True
 
@@ -80,7 +82,8 @@ async def _rows(runtime: Runtime) -> list[EmbedderRow]:
 async def _target(runtime: Runtime, before: Sequence[EmbedderRow], name: str) -> EmbedderRow:
     """The row of the embedder to move to; where nothing was ever indexed, it is the active one at once."""
     state: rows.State = "building" if before else "active"
-    if any(row.state == "building" and row.name != name for row in before):
+    begun = next((row for row in before if row.state == "building"), None)
+    if begun is not None and not (begun.name == name and await _is_same(runtime, begun)):
         await _abandon(runtime)
     await index.register(runtime, name, state=state)
     return next(row for row in await _rows(runtime) if row.state == state)
@@ -142,9 +145,12 @@ async def _make(runtime: Runtime, target: EmbedderRow, docs: Sequence[Described]
         left = [key for key in left if key in same]
 
 
-async def _drop(runtime: Runtime, old: EmbedderRow | None) -> None:
-    if old is not None:
-        await nearest.drop(runtime.place.direct_dsn, old.id)
+async def _drop_old(runtime: Runtime) -> None:
+    """Drop vectors and indexes of all embedders that are no longer used."""
+    async with runtime.database.connection() as connection:
+        indexed = await rows.retired_with_index(connection)
+    for embedder_id in indexed:
+        await nearest.drop(runtime.place.direct_dsn, embedder_id)
     while True:
         async with runtime.database.transaction() as tx:
             if await rows.sweep(tx, rows_max=SWEEP_ROWS_MAX) < SWEEP_ROWS_MAX:

@@ -102,6 +102,14 @@ async def lacking(tx: Tx, embedder_id: int, *, after: tuple[UUID, UUID], limit: 
     return [(row["tenant_id"], row["id"]) for row in await tx.fetch(LACKING, embedder_id, *after, limit)]
 
 
+RETIRED_WITH_INDEX = "SELECT id FROM embedders WHERE state = 'retired' AND to_regclass('vectors_nearest_' || id) IS NOT NULL ORDER BY id"
+
+
+async def retired_with_index(tx: Tx) -> list[int]:
+    """The embedders that are no longer used, and still have an index of their vectors."""
+    return [row["id"] for row in await tx.fetch(RETIRED_WITH_INDEX)]
+
+
 SWEEP = """
 DELETE FROM vectors v WHERE (v.tenant_id, v.doc_id, v.index, v.embedder_id) IN (
     SELECT o.tenant_id, o.doc_id, o.index, o.embedder_id FROM vectors o JOIN embedders e ON e.id = o.embedder_id WHERE e.state = 'retired' LIMIT $1)
