@@ -62,9 +62,9 @@ def _routes(kind: OwnerKind) -> None:
     of = Path(alias=f"{kind}_id")
 
     @router.post(f"{owner_path}/docs", status_code=201, responses=errors(400, 404, 409))
-    async def create_doc(owner_id: Annotated[UUID, of], body: CreateDocRequest, tenant: TenantId, runtime: RuntimeOf, tx: Tx) -> Doc:
+    async def create_doc(owner_id: Annotated[UUID, of], body: CreateDocRequest, tenant: TenantId, runtime: RuntimeOf) -> Doc:
         """Create Doc"""
-        return await create_in(runtime, tx, tenant, kind, owner_id, body)
+        return await create_in(runtime, tenant, kind, owner_id, body)
 
     @router.get(f"{owner_path}/docs", responses=errors())
     async def list_docs(
@@ -151,16 +151,17 @@ async def embed(body: EmbedQueryRequest, _: TenantId, runtime: RuntimeOf) -> Res
 # The three below serve tools of type `system` as well, which call them by `server/system_ops.py`.
 
 
-async def create_in(runtime: Any, tx: Any, tenant: UUID, kind: OwnerKind, owner_id: UUID, body: CreateDocRequest) -> Doc:
-    """Store a new doc, and have its vectors made. Needs a transaction around it.
+async def create_in(runtime: Any, tenant: UUID, kind: OwnerKind, owner_id: UUID, body: CreateDocRequest) -> Doc:
+    """Store a new doc, and have its vectors made. No connection is held while a long text is made ready.
 
     Raises:
         NotFound, Conflict, FieldInvalid: as the operation answers.
     """
     text = _Text(body.title, _parts(body.content), body.embed_instruction, body.language)
     doc = await _prepared(runtime, text, body.metadata or {})
-    created = await docs.create(tx, tenant, kind, owner_id, doc, doc_id=new_id(), job_id=new_id())
-    await queue.wake(tx, index.KIND)
+    async with runtime.database.transaction() as tx:
+        created = await docs.create(tx, tenant, kind, owner_id, doc, doc_id=new_id(), job_id=new_id())
+        await queue.wake(tx, index.KIND)
     return created
 
 

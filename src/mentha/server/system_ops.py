@@ -189,8 +189,7 @@ def _docs_of(runtime: Any, kind: OwnerKind) -> dict[str, Operation]:
 
     async def create(caller: Caller, given: JsonObject) -> JsonValue:
         body = checked(CreateDocRequest, given)
-        async with runtime.database.transaction() as tx:
-            return _shown(await docs_api.create_in(runtime, tx, caller.tenant, kind, id_of(given, f"{kind}_id"), body))
+        return _shown(await docs_api.create_in(runtime, caller.tenant, kind, id_of(given, f"{kind}_id"), body))
 
     async def search(caller: Caller, given: JsonObject) -> JsonValue:
         owner_id = id_of(given, f"{kind}_id")
