@@ -94,12 +94,25 @@ async def handle(runtime: Runtime, job: Job) -> None:  # noqa: ARG001 - the rows
         targets = await targets_of(runtime)
         if targets is None:
             return
-        batch = await _claim(runtime.database)
-        if not batch.docs:
+        if not await _round(runtime, targets):
             return
-        await _index(runtime, batch, targets)
     async with runtime.database.transaction() as tx:
         await queue.wake(tx, KIND)
+
+
+async def _round(runtime: Runtime, targets: Sequence[EmbedderRow]) -> bool:
+    """Take one batch and make its vectors; False where nothing was due."""
+    mark = new_id()
+    try:
+        batch = await _claim(runtime.database, mark)
+        if batch.docs:
+            await _index(runtime, batch, targets)
+        return bool(batch.docs)
+    except asyncio.CancelledError:
+        # The worker stops, maybe before it knew what it had taken: the next one need not wait for the lease to end.
+        with contextlib.suppress(MenthaError):
+            await _release(runtime.database, mark)
+        raise
 
 
 async def sweep(runtime: Runtime) -> None:
@@ -169,8 +182,7 @@ async def register(runtime: Runtime, name: str, *, state: rows.State) -> None:
         await rows.register(tx, name=name, dimensions=dimensions, related_at=scale.related_at, unrelated_at=scale.unrelated_at, state=state)
 
 
-async def _claim(database: Database) -> _Batch:
-    mark = new_id()
+async def _claim(database: Database, mark: UUID) -> _Batch:
     async with database.transaction() as tx:
         return _Batch(mark, await vectors.claim(tx, mark, docs_max=DOCS_AT_ONCE_MAX, lease_s=LEASE_S))
 
@@ -184,13 +196,8 @@ async def _index(runtime: Runtime, batch: _Batch, targets: Sequence[EmbedderRow]
                 pieces = await _embed_all(runtime, batch, target)
             done = await _finish(runtime.database, batch, targets)
     except Lost:
-        await _release(runtime.database, batch)
+        await _release(runtime.database, batch.mark)
         return
-    except asyncio.CancelledError:
-        # The worker stops: the next one need not wait for the lease to end.
-        with contextlib.suppress(MenthaError):
-            await _release(runtime.database, batch)
-        raise
     except (ProviderError, ConfigInvalid) as error:
         await _fail(runtime, batch, targets, error)
         return
@@ -297,10 +304,10 @@ async def _finish(database: Database, batch: _Batch, targets: Sequence[EmbedderR
         return await vectors.finish(tx, batch.keys, batch.mark, ids)
 
 
-async def _release(database: Database, batch: _Batch) -> None:
+async def _release(database: Database, mark: UUID) -> None:
     """Give back what is still this worker's, as if it had not been taken."""
     async with database.transaction() as tx:
-        await vectors.release(tx, batch.keys, batch.mark)
+        await vectors.release(tx, mark)
 
 
 async def _fail(runtime: Runtime, batch: _Batch, targets: Sequence[EmbedderRow], error: MenthaError) -> None:
@@ -314,7 +321,7 @@ async def _fail(runtime: Runtime, batch: _Batch, targets: Sequence[EmbedderRow],
 
 async def _put_off(runtime: Runtime, error: MenthaError) -> None:
     """No embedder can be used: whatever is due says so, and waits."""
-    batch = await _claim(runtime.database)
+    batch = await _claim(runtime.database, new_id())
     if batch.docs:
         await _give_back(runtime, batch, runtime.embedders.wanted, error)
 

@@ -197,13 +197,13 @@ async def fail(tx: Tx, keys: Sequence[Key], mark: UUID, *, reason: str, retry_af
 
 RELEASE = """
 UPDATE docs d SET claim = NULL, due_at = now(), attempts = d.attempts - 1
-WHERE d.claim = $1 AND (d.tenant_id, d.id) IN (SELECT * FROM unnest($2::uuid[], $3::uuid[]))
+WHERE d.embedded_at IS NULL AND d.claim = $1
 """
 
 
-async def release(tx: Tx, keys: Sequence[Key], mark: UUID) -> None:
-    """Give the docs back as if they had not been taken."""
-    await tx.execute(RELEASE, mark, [tenant for tenant, _ in keys], [doc for _, doc in keys])
+async def release(tx: Tx, mark: UUID) -> None:
+    """Give all docs of a mark back as if they had not been taken. Looks through all docs that wait for vectors."""
+    await tx.execute(RELEASE, mark)
 
 
 DUE = "SELECT min(d.due_at) <= now() FROM docs d WHERE d.embedded_at IS NULL"

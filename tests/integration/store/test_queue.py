@@ -16,6 +16,13 @@ from mentha.store import delivery, queue
 from mentha.store.queue import Consumer, Job
 from tests.support.talk import until
 
+
+@pytest.fixture
+def worker_dsn(database_dsn: str) -> str:
+    """A database of each test's own: these look at rows of all tenants, and servers of other tests write into the one that is shared."""
+    return database_dsn
+
+
 QUEUED = "SELECT count(*) FROM queue.pgqueuer WHERE status = 'queued'"
 LEFT = "SELECT count(*) FROM queue.pgqueuer"
 # As a worker does.

@@ -13,6 +13,13 @@ from mentha.wire.agents import CreateAgentRequest
 from mentha.wire.tools import CreateToolRequest, PatchToolRequest
 from tests.support.vaults import KEY, OTHER_KEY, make_vault
 
+
+@pytest.fixture
+def worker_dsn(database_dsn: str) -> str:
+    """A database of each test's own: these look at rows of all tenants, and servers of other tests write into the one that is shared."""
+    return database_dsn
+
+
 NOBODY = (UUID(int=0), UUID(int=0))
 SPEC = "SELECT spec FROM tools WHERE tenant_id = $1 AND id = $2"
 ENDPOINT = {"method": "GET", "url": "http://u:p%20w@x/?api_key=k%26&a=b", "headers": {"X-Token": "t"}, "json": {"password": {"n": [1]}}}

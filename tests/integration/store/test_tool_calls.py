@@ -20,6 +20,13 @@ from mentha.wire.agents import CreateAgentRequest
 from mentha.wire.sessions import CreateSessionRequest
 from tests.support.transactions import new_tenant
 
+
+@pytest.fixture
+def worker_dsn(database_dsn: str) -> str:
+    """A database of each test's own: these look at rows of all tenants, and servers of other tests write into the one that is shared."""
+    return database_dsn
+
+
 CALLS = [Call(0, "call_0", "f", "{}"), Call(1, "call_1", "g", "{}")]
 
 
