@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mentha.recall.chunk import Chunk, split
@@ -45,7 +45,14 @@ def fresh(chunks: list[Chunk]) -> Iterator[tuple[int, int]]:
         end = max(end, chunk.start + len(chunk.text))
 
 
+def is_within(heading: str, line: str) -> bool:
+    """Whether `heading` is what a line says, less marks and tags: its characters, in order."""
+    characters = iter(line)
+    return all(character in characters for character in heading)
+
+
 @settings(deadline=None, max_examples=400)
+@example("Dr. Who <li>Title\n===\nr", 1, 1)
 @given(texts, sizes, overlaps)
 def test_chunk_is_a_piece_of_the_text_that_fits(text: str, chars_max: int, overlap_chars: int) -> None:
     chunks = split(text, chars_max=chars_max, overlap_chars=overlap_chars)
@@ -54,7 +61,7 @@ def test_chunk_is_a_piece_of_the_text_that_fits(text: str, chars_max: int, overl
         assert text[chunk.start : chunk.start + len(chunk.text)] == chunk.text
         assert len(chunk.text) <= chars_max
         assert chunk.text.strip() or not text.strip()
-        assert chunk.heading in text
+        assert any(is_within(chunk.heading, line) for line in text.split("\n"))
         assert chunk.heading == chunk.heading.strip()
 
 
