@@ -99,7 +99,8 @@ class ServerTools:
             if kind == "api_call":
                 value = await api_call.run(self._box.outbound, self._caller.tenant, tool, filled, arguments)
             else:
-                value = await integrations.run(filled, arguments)
+                means = integrations.Means(self._box.settings, self._box.outbound, self._box.values)
+                value = await integrations.run(means, self._caller.tenant, filled, arguments)
         except ToolFailed as error:
             raise ToolFailed(redactor.text(error.message), retry=error.retry, more=redactor.value(error.more)) from None
         return await _redacted(redactor, value)
