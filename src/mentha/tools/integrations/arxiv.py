@@ -9,6 +9,7 @@ import re
 from xml.etree.ElementTree import Element
 
 from mentha.core.json import JsonObject, JsonValue
+from mentha.tools.calls import ToolFailed
 from mentha.tools.integrations import answers, safe_xml
 from mentha.tools.integrations.service import Question, Service
 from mentha.tools.outbound import OutboundResponse
@@ -52,16 +53,20 @@ async def _papers(service: Service, response: OutboundResponse) -> list[JsonObje
     try:
         feed = await asyncio.to_thread(safe_xml.parse, response.body)
     except safe_xml.XmlInvalid:
-        raise answers.odd("arxiv") from None
+        raise _refused(service) if response.status == 400 else answers.odd("arxiv") from None
     if feed.tag != f"{_ATOM}feed":
         raise answers.odd("arxiv")
     entries = feed.findall(f"{_ATOM}entry")
     for entry in entries:
         if _ERRORS in _text(entry, "id"):
-            raise service.failed("`arxiv` refused the call", said=_text(entry, "summary"))
+            raise _refused(service, _text(entry, "summary"))
     if response.status == 400:
-        raise service.failed("`arxiv` refused the call")
+        raise _refused(service)
     return [_paper(entry) for entry in entries]
+
+
+def _refused(service: Service, said: str = "") -> ToolFailed:
+    return service.failed("`arxiv` refused the call", said=said)
 
 
 def _paper(entry: Element) -> JsonObject:

@@ -44,7 +44,7 @@ async def parse(service: Service) -> JsonValue:
     if told == "text/csv":
         return {**result, "csv_elements": response.body.decode("utf-8", "replace")}
     found = answers.json_of(response, "unstructured")
-    if not isinstance(found, list):
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
         raise answers.odd("unstructured")
     return {**result, "content": found}
 
