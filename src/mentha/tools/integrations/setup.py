@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from mentha.core.config import INTEGRATION_KEYS, Settings
 from mentha.core.json import JsonObject, JsonValue
 from mentha.tools.calls import ToolFailed
+from mentha.tools.hidden import texts_of_all
 from mentha.wire import masks
 from mentha.wire.integrations import PROVIDERS
 from mentha.wire.schemas import faults, known
@@ -49,7 +50,7 @@ def complete(provider: str, given: JsonObject, secrets: Mapping[str, str], setti
     setup = {name: _typed(properties.get(name), value) for name, value in setup.items()}
     for fault in faults(schema, setup):
         raise _incomplete(provider, str(fault.loc[0]), fault.message)
-    return Ready(setup, [text for name, value in setup.items() if masks.is_secret(name) for text in _texts(value)])
+    return Ready(setup, texts_of_all(value for name, value in setup.items() if masks.is_secret(name)))
 
 
 def fields_of_key(provider: str) -> str:
@@ -75,9 +76,3 @@ def _incomplete(provider: str, field: str, message: str) -> ToolFailed:
     names = [f"a secret named `{name}`" for name, (owner, each) in INTEGRATION_KEYS.items() if (owner, each) == (provider, field)]
     where = " or ".join([f"the field `{field}` in the tool's `setup`", *names])
     return ToolFailed(f"`{provider}` is not set up: {where} is missing or wrong ({message})")
-
-
-def _texts(value: JsonValue) -> list[str]:
-    if isinstance(value, dict | list):
-        return [text for part in (value.values() if isinstance(value, dict) else value) for text in _texts(part)]
-    return [value] if isinstance(value, str) else []
