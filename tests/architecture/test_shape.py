@@ -54,7 +54,7 @@ OWNERS = {
     "jinja2": ("mentha.sandbox.",),
     "yaml": ("mentha.sandbox.",),
     "jsonschema_rs": ("mentha.tools.schemas.",),
-    "cryptography": ("mentha.auth.vault.",),
+    "cryptography": ("mentha.auth.vault.", "mentha.auth.service_accounts."),
     "jwt": ("mentha.auth.jwt.",),
     "pgqueuer": ("mentha.store.queue.",),
     "quicktok": ("mentha.core.tokens.",),

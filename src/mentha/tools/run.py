@@ -103,7 +103,8 @@ class ServerTools:
         filled = references.filled(spec, values)
         if kind == "api_call":
             return await api_call.run(self._box.outbound, self._caller.tenant, tool, filled, given)
-        return await integrations.run(filled, given)
+        means = integrations.Means(self._box.settings, self._box.outbound, self._box.values)
+        return await integrations.run(means, self._caller.tenant, filled, given)
 
     def _opened(self, tool: JsonObject) -> JsonObject:
         """A tool's member with its secrets open."""

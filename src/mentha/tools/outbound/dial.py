@@ -91,6 +91,11 @@ class Connection(network.Stream):
         """Let no more than so many bytes be read from now on; without it any number may."""
         self._bytes_left = bytes_max
 
+    @property
+    def is_read_up(self) -> bool:
+        """Whether all that came in was read, and the other side is there."""
+        return self._given == len(self._came) and not self.get_extra_info("is_readable")
+
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Some of what came in, waiting for something; empty at the end.
 
