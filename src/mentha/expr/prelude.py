@@ -37,21 +37,24 @@ def __gm(o, n, f):
     return f
 """,
     ),
-    "data": (
-        ("import json",),
+    "data": (("import json",), "__d = json.loads(__raw)\ndef __p(i):\n    return __d[i]\n"),
+    # Where a path leads nowhere, which counts only when it is looked at.
+    "missing": (
+        ("data",),
         """
-def __number(k):
-    return int(k) if k.isdigit() else k
-def __load(raw, numbered):
-    d = json.loads(raw)
-    for i in numbered:
-        if isinstance(d[i], dict):
-            d[i] = {__number(k): v for k, v in d[i].items()}
-    return d
 def __p(i):
     if i in __missing:
         raise LookupError(__missing[i])
     return __d[i]
+""",
+    ),
+    # JSON knows text keys only, and `steps` has numbers.
+    "numbered": (
+        ("data",),
+        """
+for __i in __numbered:
+    if isinstance(__d[__i], dict):
+        __d[__i] = {(int(k) if k.isdigit() else k): v for k, v in __d[__i].items()}
 """,
     ),
     "cat": ((), "def __cat(*p):\n    return ''.join([str(x) for x in p])\n"),
@@ -206,7 +209,7 @@ def __norm(x):
     if isinstance(x, dict):
         return {(k if isinstance(k, str) else str(__norm(k))): __norm(v) for k, v in x.items()}
     t = type(x).__name__
-    if t in ('list', 'tuple', 'set', 'frozenset', 'range', 'dict_keys', 'dict_values', 'dict_items', 'list_iterator') or isinstance(x, tuple):
+    if isinstance(x, (list, tuple, set, frozenset, range)) or t in ('dict_keys', 'dict_values', 'dict_items', 'list_iterator'):
         return [__norm(v) for v in x]
     if t in ('datetime', 'date', 'time'):
         return x.isoformat()
@@ -222,14 +225,15 @@ def __norm(x):
     "out": (
         ("import json", "norm"),
         """
-def __out(v, most):
+def __out(v):
     try:
-        s = json.dumps(v, allow_nan=False, ensure_ascii=False)
+        return json.dumps(v, allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError):
-        s = json.dumps(__norm(v), allow_nan=False, ensure_ascii=False)
-    return s if len(s) <= most else len(s)
+        return json.dumps(__norm(v), allow_nan=False, ensure_ascii=False)
 """,
     ),
+    # Where every value is text, true or false.
+    "out plain": (("import json",), "def __out(v):\n    return json.dumps(v, ensure_ascii=False)\n"),
 }
 for _name in WORKER_FUNCTIONS:
     _PIECES[f"worker {_name}"] = (("worker",), f"def {worker_name(_name)}(*a, **k):\n    return __call({_name!r}, a, k)\n")

@@ -10,7 +10,7 @@ F-strings become calls because their rewritten parts hold quotes that this Pytho
 """
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import cast
@@ -182,7 +182,8 @@ class _Rewriter(ast.NodeTransformer):
         first = self._one(generators[0].iter)
         with self._scope(bound, node):
             made = [
-                ast.comprehension(g.target, self._one(g.iter) if index else first, self._all(g.ifs), 0) for index, g in enumerate(generators)
+                ast.comprehension(g.target, self._one(g.iter) if index else first, self._all(g.ifs), 0)
+                for index, g in enumerate(generators)
             ]
             if isinstance(node, ast.DictComp):
                 return ast.DictComp(self._one(node.key), self._one(node.value), made)
@@ -190,7 +191,7 @@ class _Rewriter(ast.NodeTransformer):
             return type(comprehension)(self._one(comprehension.elt), made)
 
     @contextmanager
-    def _scope(self, names: set[str], node: ast.expr) -> Iterator[None]:
+    def _scope(self, names: set[str], node: ast.expr) -> Generator[None]:
         if any(name.startswith("__") for name in names):
             self._refuse(node, "construct", "names something with two underscores", "choose another name")
         self._bound.append(names)

@@ -20,7 +20,8 @@ from mentha.sandbox.surface import surface
 CHUNK_SENTENCES = 15
 OVERLAP_SENTENCES = 3
 
-_SENTENCE_END = re.compile(r"(?<=[.!?…。！？])[\"'”’)\]]*\s+|(?<=[。！？])|\n{2,}")
+# After a mark that ends a sentence and closing quotes, also those of Chinese and Japanese, which need no space; or at an empty line.
+_SENTENCE_END = re.compile("(?<=[.!?\u2026\u3002\uff01\uff1f])[\"'\u201d\u2019)\\]]*\\s+|(?<=[\u3002\uff01\uff1f])|\n{2,}")
 
 
 def main(raw_options: str) -> None:
