@@ -18,8 +18,9 @@ from mentha.expr.prelude import calls_worker, prelude
 from mentha.expr.rewrite import Code, Problem, rewrite, rewrite_joined
 
 # Texts are kept by number; those above this size are rare and are compiled anew.
-KEPT_TEXTS_MAX = 4_096
-KEPT_CHARS_MAX = 4_000
+KEPT_TEXTS_MAX = 2_048
+KEPT_CHARS_MAX = 2_000
+KEPT_SNIPPETS_MAX = 512
 # Names that no expression can write: what a fold runs over, and from where.
 ITEMS = "items of the fold"
 INITIAL = "start of the fold"
@@ -95,7 +96,8 @@ def assemble(compiled: Sequence[Compiled], *, is_complete: bool) -> Snippet:
     Args:
         is_complete: every path leads somewhere, so that the snippet need not look.
     """
-    return _assemble_kept(tuple(compiled), is_complete)
+    is_small = sum(len(each.code) for each in compiled) <= KEPT_CHARS_MAX
+    return (_assemble_kept if is_small else _assemble)(tuple(compiled), is_complete)
 
 
 def texts_in(value: JsonValue) -> list[str]:
@@ -111,11 +113,15 @@ def texts_in(value: JsonValue) -> list[str]:
 
 def compile_fold(expression: str) -> Compiled:
     """A fold: `expression` with `results` (so far) and `_` (the item), over `ITEMS` from `INITIAL`, two names of the context."""
-    return _compile_fold_kept(expression)
+    return _compile_fold_kept(expression) if len(expression) <= KEPT_CHARS_MAX else _compile_fold(expression)
 
 
 @lru_cache(256)
 def _compile_fold_kept(expression: str) -> Compiled:
+    return _compile_fold(expression)
+
+
+def _compile_fold(expression: str) -> Compiled:
     compiled = _parsed_fold(expression)
     if isinstance(compiled, Compiled):
         return compiled
@@ -154,8 +160,8 @@ def _compile(text: str, bare: bool) -> Compiled:
     match parsed:
         case strings.Literal(doubt=doubt):
             return Compiled("literal", text, doubt=doubt)
-        case strings.Jinja():
-            return Compiled("jinja", text, text)
+        case strings.Jinja(doubt=doubt):
+            return Compiled("jinja", text, text, doubt=doubt)
         case strings.Guess(tree):
             return _guessed(rewrite(tree), text)
         case strings.Template(pieces):
@@ -200,8 +206,12 @@ def _compiled(code: Code, text: str, source: str, *, is_guess: bool = False, is_
     )
 
 
-@lru_cache(512)
+@lru_cache(KEPT_SNIPPETS_MAX)
 def _assemble_kept(compiled: tuple[Compiled, ...], is_complete: bool) -> Snippet:
+    return _assemble(compiled, is_complete)
+
+
+def _assemble(compiled: tuple[Compiled, ...], is_complete: bool) -> Snippet:
     needs: set[str] = {"out plain" if all(each.is_plain for each in compiled) else "out"}
     paths: list[Path] = []
     lines: list[str] = []

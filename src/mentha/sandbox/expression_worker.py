@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from mentha.expr.names import WORKER_FUNCTIONS
+from mentha.expr.names import NUMBERED, WORKER_FUNCTIONS
 from mentha.sandbox import worker
 from mentha.sandbox.markup import html_to_markdown, markdown_to_html
 from mentha.sandbox.surface import surface
@@ -26,7 +26,7 @@ _SENTENCE_END = re.compile("(?<=[.!?\u2026\u3002\uff01\uff1f])[\"'\u201d\u2019)\
 
 def main(raw_options: str) -> None:
     """As `worker.main`, with the functions of expressions."""
-    worker.main(raw_options, functions())
+    worker.main(raw_options, worker.Offer(functions(), NUMBERED))
 
 
 def functions() -> dict[str, Callable[..., Any]]:

@@ -18,7 +18,7 @@ from mentha.core.config import Settings
 from mentha.core.errors import ExpressionFailed, TemplateFailed, Unavailable
 from mentha.core.json import JsonInvalid, JsonValue, dumps, loads_hostile
 from mentha.expr.compile import INITIAL, ITEMS, Compiled, assemble, compile_fold, compile_text, is_plain, texts_in
-from mentha.expr.paths import Missing, follow
+from mentha.expr.paths import Missing, follow, kind_of
 from mentha.sandbox.monty import Bounds, Monty, SnippetFailed
 from mentha.sandbox.templates import Templates
 
@@ -267,7 +267,7 @@ def _fitted(result: JsonValue, position: Position, value: JsonValue) -> JsonValu
             if isinstance(result, list | dict | str):
                 return list(result)
             text = str(value)
-            raise ExpressionFailed(f"{_shortened(text)} gives a {type(result).__name__} where a list is needed", text, "type")
+            raise ExpressionFailed(f"{_shortened(text)}: gives {kind_of(result)} where a list is needed", text, "type")
 
 
 def _refuse_invalid(text: Compiled) -> None:
@@ -279,7 +279,7 @@ def _refuse_invalid(text: Compiled) -> None:
 
 
 def _failed(kind: str, message: str, text: Compiled) -> ExpressionFailed:
-    return ExpressionFailed(f"{_shortened(text.source or text.text)}: {message}", text.text, kind)
+    return ExpressionFailed(f"{_shortened(text.source or text.text)}: {' '.join(message.split())}", text.text, kind)
 
 
 def _shortened(text: str) -> str:
