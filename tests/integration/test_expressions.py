@@ -12,7 +12,7 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from mentha.core.config import Settings
+from mentha.core import config
 from mentha.core.errors import ExpressionFailed, Unavailable
 from mentha.expr import names as table
 from mentha.sandbox import expressions as limits
@@ -38,7 +38,7 @@ def shared(runner: asyncio.Runner) -> Iterator[Expressions]:
     """The same processes for all tests that don't harm them."""
 
     async def make() -> Expressions:
-        return Expressions(Settings())
+        return Expressions(config.load(environ={}, flags={}))
 
     made = runner.run(make())
     yield made
@@ -59,7 +59,7 @@ async def start() -> AsyncIterator[Callable[..., Expressions]]:
     made: list[Expressions] = []
 
     def make(**options: Any) -> Expressions:
-        made.append(Expressions(Settings(), **options))
+        made.append(Expressions(config.load(environ={}, flags={}), **options))
         return made[-1]
 
     yield make

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mentha.core.config import Settings
+from mentha.core import config
 from mentha.core.errors import ExpressionFailed
 from mentha.expr.checks import check
 from mentha.expr.compile import compile_text
@@ -37,7 +37,7 @@ def runner() -> Iterator[asyncio.Runner]:
 @pytest.fixture(scope="module")
 def expressions(runner: asyncio.Runner) -> Iterator[Expressions]:
     async def make() -> Expressions:
-        return Expressions(Settings(), time_s=0.5)
+        return Expressions(config.load(environ={}, flags={}), time_s=0.5)
 
     made = runner.run(make())
     yield made

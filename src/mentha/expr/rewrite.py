@@ -30,12 +30,12 @@ from mentha.expr.names import (
 )
 from mentha.expr.paths import Path, did_you_mean, path_of
 
-_REFUSED: tuple[tuple[type[ast.AST], str, str], ...] = (
-    (ast.NamedExpr, "assigns a name", "use a set step, or write the value twice"),
-    (ast.Await, "waits", "expressions have nothing to wait for"),
-    (ast.Yield, "yields", "write a comprehension"),
-    (ast.YieldFrom, "yields", "write a comprehension"),
-)
+_REFUSED: dict[type[ast.AST], tuple[str, str]] = {
+    ast.NamedExpr: ("assigns a name", "use a set step, or write the value twice"),
+    ast.Await: ("waits", "expressions have nothing to wait for"),
+    ast.Yield: ("yields", "write a comprehension"),
+    ast.YieldFrom: ("yields", "write a comprehension"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +98,9 @@ class _Rewriter(ast.NodeTransformer):
         self._bound: list[set[str]] = []
 
     def visit(self, node: ast.AST) -> ast.AST:
-        for kind, what, fix in _REFUSED:
-            if isinstance(node, kind):
-                self._refuse(node, "construct", f"{what}, which an expression cannot", fix)
+        if type(node) in _REFUSED:
+            what, fix = _REFUSED[type(node)]
+            self._refuse(node, "construct", f"{what}, which an expression cannot", fix)
         return super().visit(node)
 
     # Names
@@ -148,12 +148,12 @@ class _Rewriter(ast.NodeTransformer):
         member = self._of_module(function)
         if member is not None:
             return self._constructor(member)
-        if self._is_private(function):
-            return function
-        if self._type_of(function) and function.attr not in OF_TYPES:
-            return self._one(function)
+        return function if self._is_private(function) else self._method(function)
+
+    def _method(self, function: ast.Attribute) -> ast.expr:
+        """What is called by name on a value, or on a type: `str.upper('a')`."""
         if self._type_of(function):
-            return function
+            return function if function.attr in OF_TYPES else self._one(function)
         if function.attr.startswith("_"):
             return self._refuse(function, "private_attribute", f"method '{function.attr}' is not available", None)
         return ast.Attribute(self._one(function.value), function.attr, ast.Load())
