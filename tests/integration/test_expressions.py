@@ -212,6 +212,21 @@ def test_fold_joins_items_from_the_left_in_both_spellings(runner: asyncio.Runner
     assert runner.run(shared.fold(ADA, "results", [], {"a": 1}, {})) == {"a": 1}
 
 
+def test_secrets_in_what_a_tool_fixes_are_put_in_and_other_braces_stay(evaluate: Callable[..., Any]) -> None:
+    spec = {
+        "url": "https://h/{id}",
+        "headers": {"a": "$ f'Bearer {secrets.key}'", "b": "{secrets.key}", "c": "Bearer {{secrets.key}}", "d": "$ secrets.key"},
+        "port": "$ int(secrets.port)",
+        "description": 'Give {"a": 1}',
+    }
+    assert evaluate(spec, {"secrets": {"key": "s3", "port": "25"}}) == {
+        "url": "https://h/{id}",
+        "headers": {"a": "Bearer s3", "b": "s3", "c": "Bearer s3", "d": "s3"},
+        "port": 25,
+        "description": 'Give {"a": 1}',
+    }
+
+
 def test_two_evaluations_draw_different_numbers(evaluate: Callable[..., Any]) -> None:
     assert evaluate("$ random.random()") != evaluate("$ random.random()")
 
