@@ -53,6 +53,8 @@ OWNERS = {
     "httpcore2": ("mentha.providers.", "mentha.tools.outbound."),
     "jinja2": ("mentha.sandbox.",),
     "yaml": ("mentha.sandbox.",),
+    "markdown_it": ("mentha.sandbox.",),
+    "pydantic_monty": ("mentha.sandbox.monty.",),
     "jsonschema_rs": ("mentha.tools.schemas.",),
     "cryptography": ("mentha.auth.vault.",),
     "jwt": ("mentha.auth.jwt.",),
