@@ -143,6 +143,12 @@ class ToolPage(Wire):
     items: list[Tool]
 
 
+def inferred(given: JsonObject) -> JsonObject:
+    """A tool of a task with its `type`, where one of its members says it."""
+    members = [kind for kind in TOOL_TYPES if given.get(kind) is not None]
+    return given if given.get("type") is not None or len(members) != 1 else {**given, "type": members[0]}
+
+
 def spec_of(tool: CreateToolRequest) -> JsonObject:
     """The member that is named like the type, as stored."""
     return getattr(tool, tool.type).model_dump(mode="json", by_alias=True, exclude_none=True)
