@@ -8,7 +8,7 @@ MenthaError
 │   ├── Conflict             409
 │   ├── BodyTooLarge         413
 │   ├── BadRequest           400
-│   │   ├── ParticipantInvalid, ConstraintViolated, TemplateFailed, SchemaInvalid
+│   │   ├── ParticipantInvalid, ConstraintViolated, TemplateFailed, SchemaInvalid, TaskInvalid
 │   └── FieldInvalid         422  names the field
 ├── ProviderError            a model's provider failed
 │   ├── ProviderRefused      400  bad request, unknown model, context too long
@@ -120,6 +120,22 @@ class SchemaInvalid(BadRequest):
     """A tenant's JSON Schema is none, refers to something outside of itself, or exceeds a limit."""
 
     reason = "schema_invalid"
+
+
+class TaskInvalid(BadRequest):
+    """The definition of a task has something that can't work. `error.details.issues` lists all of it, each with its place and a fix.
+
+    Args:
+        issues: as the API shows them.
+        paths: where in the definition each of them is.
+    """
+
+    reason = "task_invalid"
+
+    def __init__(self, message: str, *, issues: list[dict[str, Any]], paths: list[tuple[str | int, ...]]) -> None:
+        super().__init__(message, fix="see error.details.issues")
+        self.issues = issues
+        self.paths = paths
 
 
 class FieldInvalid(RequestRefused):

@@ -100,6 +100,7 @@ async def replace(tx: Tx, rows: Sequence[Row]) -> None:
 RETIRE = """
 DELETE FROM encryption_keys k WHERE k.state = 'previous' AND NOT EXISTS (SELECT FROM secrets x WHERE x.key_id = k.id)
     AND NOT EXISTS (SELECT FROM tools t WHERE t.spec::text LIKE '%sealed.' || k.id || '.%')
+    AND NOT EXISTS (SELECT FROM task_versions v WHERE v.tools::text LIKE '%sealed.' || k.id || '.%')
 """
 
 

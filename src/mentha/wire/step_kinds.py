@@ -3,7 +3,6 @@
 The original tried one kind after another and listed what was wrong with each.
 """
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -97,7 +96,9 @@ def kind_of(step: Mapping[str, Any]) -> str:
         return KINDS[named[0]]
     if named:
         told = " and ".join(f"`{name}`" for name in named)
-        raise PydanticCustomError("step_kinds", "A step has one kind, and this one has {kinds}", {"kinds": told, "fix": "make steps of them"})
+        raise PydanticCustomError(
+            "step_kinds", "A step has one kind, and this one has {kinds}", {"kinds": told, "fix": "make steps of them"}
+        )
     raise PydanticCustomError("step_kind", "This step has no kind that there is", {"fix": _fix(step)})
 
 
@@ -112,9 +113,10 @@ def _fix(step: Mapping[str, Any]) -> str:
         if name in _INSTEAD:
             return f"`{name}` is no kind of step: {_INSTEAD[name]}"
     for name in names:
-        near = difflib.get_close_matches(name[:40], KINDS, n=1)
+        # Nothing that costs more: a body can have very many of these.
+        near = next((kind for kind in KINDS if len(name) > 2 and (kind.startswith(name[:3]) or name.startswith(kind))), None)
         if near:
-            return f"did you mean `{near[0]}`?"
+            return f"did you mean `{near}`?"
     return f"begin it with one of {_listed()}"
 
 

@@ -87,7 +87,9 @@ def _role(value: str) -> str:
 def _content(value: Any) -> Any:
     parts = value if isinstance(value, list) else ()
     is_good = value is None or isinstance(value, str | list)
-    if not is_good or any(not isinstance(part, str) and not (isinstance(part, dict) and isinstance(part.get("type"), str)) for part in parts):
+    if not is_good or any(
+        not isinstance(part, str) and not (isinstance(part, dict) and isinstance(part.get("type"), str)) for part in parts
+    ):
         raise PydanticCustomError("message_content", "Must be text, a list of texts, a list of parts with a `type`, or null")
     return value
 

@@ -18,7 +18,7 @@ from mentha.wire.common import TEXT_16K_CHARS_MAX, CanonicalName, DisplayName, M
 from mentha.wire.step_parts import InlineTool
 from mentha.wire.step_walk import steps_of
 from mentha.wire.steps import Steps
-from mentha.wire.tools import TOOLS_MAX, TOOL_TYPES, inferred
+from mentha.wire.tools import TOOL_TYPES, TOOLS_MAX, inferred
 
 # What a definition has beside workflows; the rest of RESERVED is what answers have, and what clients send back with them.
 FIELDS = ("name", "canonical_name", "description", "main", "input_schema", "tools", "inherit_tools", "metadata")
@@ -52,10 +52,10 @@ class _Workflows(Wire, extra="allow"):
     def _sorted_out(cls, given: Any, handler: ModelWrapValidatorHandler["_Workflows"]) -> "_Workflows":
         if not isinstance(given, dict):
             return handler(given)
-        unknown = [name for name in given if name not in RESERVED and not cls._is_workflow(given[name])]
-        kept = {name: value for name, value in given.items() if name in FIELDS or (name not in RESERVED and name not in unknown)}
-        made = handler(kept)
-        made._strays = tuple(map(str, unknown))
+        others = {name: value for name, value in given.items() if name not in RESERVED}
+        workflows = {name: value for name, value in others.items() if cls._is_workflow(value)}
+        made = handler({name: given[name] for name in FIELDS if name in given} | workflows)
+        made.strays = tuple(str(name) for name in others if name not in workflows)
         return made
 
     @classmethod
@@ -64,7 +64,12 @@ class _Workflows(Wire, extra="allow"):
 
     @property
     def strays(self) -> tuple[str, ...]:
+        """Names at the top that are neither fields nor workflows."""
         return self._strays
+
+    @strays.setter
+    def strays(self, names: tuple[str, ...]) -> None:
+        self._strays = names
 
 
 class UpdateTaskRequest(_Workflows):

@@ -216,6 +216,20 @@ def changed_spec(tool: UpdateToolRequest, stored: Mapping[str, Any], fresh: set[
     return kept
 
 
+def resealed(kind: str, spec: JsonObject, stored: JsonObject | None, seal: masks.Change, *, loc: tuple[str | int, ...]) -> JsonObject:
+    """What to store of a tool of a task: secrets sealed, those that were sent as they are shown taken from `stored`, the tool until now.
+
+    Raises:
+        FieldInvalid: a marker stands for nothing.
+    """
+    made = masks.each_secret(kind, spec, lambda value: value if value == masks.MARKER else seal(value))
+    if stored is not None and _is_same(kind, spec, {"type": stored["type"], "spec": stored[stored["type"]]}):
+        made = masks.kept(kind, made, stored[kind])
+    if masks.has_marker(kind, made):
+        raise FieldInvalid(_NOTHING_STORED.format(marker=masks.MARKER), loc=loc, kind="nothing_stored")
+    return made
+
+
 def _is_same(kind: str, spec: JsonObject, stored: Mapping[str, Any]) -> bool:
     """Whether a change leaves a tool what it is: the key of one provider is none for another."""
     return kind == stored["type"] and provider_name(spec.get("provider")) == stored["spec"].get("provider")
