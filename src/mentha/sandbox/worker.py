@@ -9,7 +9,9 @@ It imports little, because each worker pays for it in memory: the standard libra
 Frames, both ways: a length (4 bytes, little-endian), then JSON.
     hello    {"ready": true}
     request  {"templates": [text, …], "variables": {…}}
+             or {"call": name, "arguments": [[…], {…}]}, where this process was given functions (`sandbox/expression_worker.py`)
     answer   {"texts": [text, …], "last": bool}
+          or {"result": …, "last": bool}
           or {"failed": kind, "text": …, "line": int | null, "template": int, "last": bool}
 `last` tells that this process should not be used again. `failed` is one of syntax, undefined, refused, error, depth, memory, output.
 """
@@ -28,7 +30,7 @@ import struct
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType
@@ -99,11 +101,12 @@ _GLOBALS = {**DEFAULT_NAMESPACE, **surface()}
 _COMPILER = TenantEnvironment()
 
 
-def main(raw_options: str) -> None:
+def main(raw_options: str, functions: Mapping[str, Callable[..., Any]] | None = None) -> None:
     """Lock this process down, then answer requests until standard input ends.
 
     Args:
         raw_options: the fields of `Options`, as JSON.
+        functions: what can be called besides rendering, by name. They need nothing that could only be imported later.
     """
     options = Options(**orjson.loads(raw_options))
     _close_inherited()
@@ -119,14 +122,16 @@ def main(raw_options: str) -> None:
     _send(outgoing, b'{"ready":true}')
     while (request := _receive(incoming)) is not None:
         _limit_cpu(options.timeout_s)
-        _send(outgoing, answer(request, options.output_bytes_max, memory))
+        _send(outgoing, answer(request, options.output_bytes_max, memory, functions or {}))
 
 
-def answer(raw: bytes, output_bytes_max: int, memory: "_Memory") -> bytes:
+def answer(raw: bytes, output_bytes_max: int, memory: "_Memory", functions: Mapping[str, Callable[..., Any]]) -> bytes:
     """The answer to one request, both as JSON."""
     texts: list[str] = []
     try:
         request = orjson.loads(raw)
+        if "call" in request:
+            return _called(functions[request["call"]], request["arguments"], output_bytes_max, memory)
         templates = request["templates"]
         try:
             for text in rendered(templates, request["variables"], output_bytes_max):
@@ -136,6 +141,31 @@ def answer(raw: bytes, output_bytes_max: int, memory: "_Memory") -> bytes:
         return _pack({"texts": texts, "last": memory.grown()})
     except MemoryError:
         return MEMORY_ANSWER
+
+
+def _called(function: Callable[..., Any], arguments: Any, output_bytes_max: int, memory: "_Memory") -> bytes:
+    positional, named = arguments
+    try:
+        result = orjson.dumps(function(*positional, **named), default=_plain, option=orjson.OPT_NON_STR_KEYS)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the arguments are a tenant's; whatever they set off becomes an answer
+        return orjson.dumps(_failed_call(error) | {"line": None, "template": 0})
+    if len(result) > output_bytes_max:
+        return orjson.dumps({"failed": "output", "text": "", "line": None, "template": 0, "last": memory.grown()})
+    return b'{"result":%b,"last":%b}' % (result, b"true" if memory.grown() else b"false")
+
+
+def _failed_call(error: Exception) -> dict[str, Any]:
+    if isinstance(error, RecursionError):
+        return {"failed": "depth", "text": "", "last": True}
+    text = str(error).encode("utf-8", "replace").decode()[:MESSAGE_CHARS_MAX]
+    return {"failed": "error", "text": f"{type(error).__name__}: {text}" if text else type(error).__name__, "last": False}
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no form for, as a function of the table may give it."""
+    return list(value) if isinstance(value, tuple | set | frozenset) else str(value)
 
 
 def rendered(templates: list[str], variables: dict[str, Any], output_bytes_max: int) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Tasks: workflows of steps, with the tools that they use. `main` is run; every other list of steps at the top is a subworkflow.
 
-A definition is the JSON that a request's shape makes: every default filled in, wire names, steps with their `kind_`. In a database its tools,
-those inside of prompts too, stand apart (`apart`), because secrets in them are sealed; `whole` puts them back.
+A definition is the JSON that a request's shape makes: every default filled in, wire names, steps with their `kind_`. In a database its
+tools, those inside of prompts too, stand apart (`apart`), because secrets in them are sealed; `whole` puts them back.
 """
 
 from collections.abc import Callable

@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from mentha.core.errors import SchemaInvalid, TaskInvalid
 from mentha.core.json import JsonObject, JsonValue
+from mentha.expr.checks import GRAMMAR
 from mentha.tools.schemas import compile_schema
 from mentha.wire.step_parts import WAIT_S_MAX
 from mentha.wire.step_walk import Path, bodies_of, items_of, workflows_of
@@ -64,7 +65,7 @@ def draft_of(definition: JsonObject, *, canonical_name: str | None, strays: Iter
     if any(fault.severity == "error" for fault in found):
         raise TaskInvalid(summary(found), issues=issues, paths=[fault.path for fault in found])
     stripped, tools = apart(definition)
-    return Draft(canonical_name, stripped, tools, make_plan(stripped, grammar=texts.GRAMMAR), issues)
+    return Draft(canonical_name, stripped, tools, make_plan(stripped, grammar=GRAMMAR), issues)
 
 
 def faults(definition: JsonObject, *, strays: Iterable[str] = (), agent_tools: Iterable[str] = ()) -> list[Fault]:

@@ -5,15 +5,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mentha.core.json import JsonObject, JsonValue
+from mentha.expr.checks import check
+from mentha.expr.names import CONTEXT
 from mentha.wire.step_walk import Path
 from mentha.workflow.faults import Fault
 
 # What comes of a text: its value; true or false; a list; text. `secrets` is a value in which nothing but secrets can be named.
 Position = Literal["value", "condition", "list", "string", "reduce", "secrets"]
-GRAMMAR = "0"
 
 # What of a tool describes values and has none.
 _DESCRIBING = frozenset({"schema", "params_schema", "secrets"})
+_SECRETS = ("secrets",)
 _WITH_VALUES = frozenset({"integration", "api_call", "system"})
 
 
@@ -44,8 +46,20 @@ def of_tool(path: Path, tool: JsonObject) -> Iterator[Text]:
 
 def faults_of(found: Iterator[Text]) -> Iterator[Fault]:
     """What is wrong with these texts."""
-    for _ in found:
-        yield from ()
+    for each in found:
+        known = _SECRETS if each.position == "secrets" else CONTEXT
+        position = "value" if each.position == "secrets" else each.position
+        for fault in check(each.text, known=known, position=position):
+            place = "" if fault.line == fault.column == 1 else f" (line {fault.line}, column {fault.column})"
+            yield Fault(
+                each.path,
+                fault.issue_type,
+                f"{fault.message}{place}",
+                fault.fix,
+                severity=fault.severity,
+                type="python_expression",
+                expression=fault.expression,
+            )
 
 
 def _values(step: JsonObject) -> Iterator[tuple[Path, JsonValue, Position]]:
