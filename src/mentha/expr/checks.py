@@ -1,6 +1,6 @@
 """What can be said of expressions before they run: at the creation of a task, with the place and the fix of each fault.
 
-    check(value, known=…) → faults; an `error` must refuse the task, a `warning` is worth telling
+check(value, known=…) → faults; an `error` must refuse the task, a `warning` is worth telling
 """
 
 import ast
@@ -119,7 +119,9 @@ def _suspicious(text: str) -> Iterator[Problem]:
         return
     for node in ast.walk(parsed.tree):
         match node:
-            case ast.BinOp(op=ast.Div() | ast.FloorDiv() | ast.Mod(), left=ast.Constant(value=int() | float()), right=ast.Constant(value=0)):
+            case ast.BinOp(
+                op=ast.Div() | ast.FloorDiv() | ast.Mod(), left=ast.Constant(value=int() | float()), right=ast.Constant(value=0)
+            ):
                 yield Problem("division_by_zero", "divides by zero", "divide by something else", node.lineno, node.col_offset + 1)
             case ast.BinOp(op=ast.Div() | ast.FloorDiv(), right=ast.Constant(value=0)):
                 yield Problem("division_by_zero", "divides by zero", "divide by something else", node.lineno, node.col_offset + 1)

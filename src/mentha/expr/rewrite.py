@@ -182,7 +182,8 @@ class _Rewriter(ast.NodeTransformer):
         first = self._one(generators[0].iter)
         with self._scope(bound, node):
             made = [
-                ast.comprehension(g.target, self._one(g.iter) if index else first, self._all(g.ifs), 0) for index, g in enumerate(generators)
+                ast.comprehension(g.target, self._one(g.iter) if index else first, self._all(g.ifs), 0)
+                for index, g in enumerate(generators)
             ]
             if isinstance(node, ast.DictComp):
                 return ast.DictComp(self._one(node.key), self._one(node.value), made)

@@ -74,9 +74,7 @@ class Expressions:
         self._running: set[asyncio.Task[object]] = set()
         self._closed = False
 
-    async def evaluate(
-        self, tenant: UUID, value: JsonValue, names: Mapping[str, JsonValue], *, position: Position = "value"
-    ) -> JsonValue:
+    async def evaluate(self, tenant: UUID, value: JsonValue, names: Mapping[str, JsonValue], *, position: Position = "value") -> JsonValue:
         """`value` with every expression and template in it evaluated, deep.
 
         JSON comes back: tuples and sets as lists, dates in ISO form, numbers that JSON lacks as null. What is plain text, number, true,
@@ -94,7 +92,9 @@ class Expressions:
         result = await self._evaluated(tenant, value, names)
         return result if position == "value" else _fitted(result, position, value)
 
-    async def fold(self, tenant: UUID, expression: str, items: list[JsonValue], initial: JsonValue, names: Mapping[str, JsonValue]) -> JsonValue:
+    async def fold(
+        self, tenant: UUID, expression: str, items: list[JsonValue], initial: JsonValue, names: Mapping[str, JsonValue]
+    ) -> JsonValue:
         """`items` folded from the left: `expression` sees what there is so far as `results`, and the item as `_`.
 
         Args:

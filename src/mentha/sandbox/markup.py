@@ -7,7 +7,9 @@ from markdown_it import MarkdownIt
 
 _MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 
-_BLOCKS = frozenset("address article aside blockquote dd div dl dt fieldset figure footer form header main nav ol p pre section table ul".split())
+_BLOCKS = frozenset(
+    "address article aside blockquote dd div dl dt fieldset figure footer form header main nav ol p pre section table ul".split()
+)
 _HIDDEN = frozenset({"head", "script", "style", "template", "title"})
 _MARKS = {"b": "**", "strong": "**", "i": "*", "em": "*", "del": "~~", "s": "~~", "code": "`"}
 _SPACE = re.compile(r"[ \t\f]+")
@@ -154,5 +156,3 @@ class _Reader(HTMLParser):
     def _write(self, text: str) -> None:
         if text and not self._hidden:
             self._out.append(text)
-
-

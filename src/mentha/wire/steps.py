@@ -40,9 +40,8 @@ _OURS = ("retry", "timeout", "on_error")
 
 
 class Step(Wire):
-    """What every step has."""
+    """What every step has, beside its `kind_`."""
 
-    kind_: str = Field("", description="The kind of step", json_schema_extra=read_only())
     label: StepLabel | None = Field(None, description="The label of this step for referencing it from other steps")
     retry: RetryOrNumber | None = Field(None, description="Try again where it fails", json_schema_extra=ours())
     timeout: float | None = Field(None, gt=0, le=WAIT_S_MAX, description="Time limit in seconds", json_schema_extra=ours())

@@ -209,8 +209,8 @@ def apart(definition: JsonObject) -> tuple[JsonObject, list[JsonObject]]:
     """A definition without its tools, and these: see `Draft`. Changes what it is given inside of prompts."""
     tools: list[JsonObject] = list(definition["tools"])
     for _, step in steps_of(definition):
-        held = step.get("tools") if step["kind_"] == "prompt" else None
-        for index, tool in enumerate(held if isinstance(held, list) else ()):
+        held = _held(step)
+        for index, tool in enumerate(held):
             if "ref" not in tool:
                 tools.append({**tool, "inline": True})
                 held[index] = {"inline": len(tools) - 1}
@@ -222,10 +222,17 @@ def whole(definition: JsonObject, tools: list[JsonObject], show: Callable[[JsonO
     own = [show(tool) for tool in tools if not tool.get("inline")]
     if len(own) < len(tools):
         for _, step in steps_of(definition):
-            held = step.get("tools") if step["kind_"] == "prompt" else None
-            if isinstance(held, list):
-                step["tools"] = [show(tools[tool["inline"]]) if "inline" in tool else tool for tool in held]
+            held = _held(step)
+            for index, tool in enumerate(held):
+                if "inline" in tool:
+                    held[index] = show(tools[tool["inline"]])
     return {**definition, "tools": own}
+
+
+def _held(step: JsonObject) -> list[JsonObject]:
+    """The tools that a step has for itself."""
+    held = step["tools"] if step["kind_"] == "prompt" else None
+    return held if isinstance(held, list) else []
 
 
 def masked(tool: JsonObject) -> JsonObject:

@@ -1,6 +1,6 @@
 """Which texts of a definition are expressions or templates, in which position each stands, and what is wrong with them. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,7 +62,11 @@ def faults_of(found: Iterator[Text]) -> Iterator[Fault]:
             )
 
 
-def _values(step: JsonObject) -> Iterator[tuple[Path, JsonValue, Position]]:
+# Values of a step with their places in it.
+_Values = Iterable[tuple[Path, JsonValue, Position]]
+
+
+def _values(step: JsonObject) -> _Values:
     kind = step["kind_"]
     for name in _WHOLE.get(kind, ()):
         yield (name,), step[name], "value"
@@ -70,7 +74,7 @@ def _values(step: JsonObject) -> Iterator[tuple[Path, JsonValue, Position]]:
         yield from _OTHERS[kind](step)
 
 
-def _prompt(step: JsonObject) -> Iterator[tuple[Path, JsonValue, Position]]:
+def _prompt(step: JsonObject) -> _Values:
     said = step["prompt"]
     if isinstance(said, str):
         yield ("prompt",), said, "value"
@@ -81,12 +85,12 @@ def _prompt(step: JsonObject) -> Iterator[tuple[Path, JsonValue, Position]]:
     yield ("settings",), step["settings"], "value"
 
 
-def _map_reduce(step: JsonObject) -> Iterator[tuple[Path, JsonValue, Position]]:
+def _map_reduce(step: JsonObject) -> _Values:
     yield ("over",), step["over"], "list"
     yield ("reduce",), step["reduce"], "reduce"
 
 
-def _switch(step: JsonObject) -> Iterator[tuple[Path, JsonValue, Position]]:
+def _switch(step: JsonObject) -> _Values:
     for index, case in enumerate(step["switch"]):
         if case["case"].strip() != "_":
             yield ("switch", index, "case"), case["case"], "condition"
@@ -102,7 +106,7 @@ _WHOLE = {
     "search": ("search",),
     "sleep": ("sleep",),
 }
-_OTHERS = {
+_OTHERS: dict[str, Callable[[JsonObject], _Values]] = {
     "prompt": _prompt,
     "log": lambda step: [(("log",), step["log"], "string")],
     "error": lambda step: [(("error",), step["error"], "string")],
