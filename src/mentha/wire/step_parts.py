@@ -85,6 +85,8 @@ def _role(value: str) -> str:
 
 
 def _content(value: Any) -> Any:
+    if isinstance(value, dict):
+        value = [value]
     parts = value if isinstance(value, list) else ()
     is_good = value is None or isinstance(value, str | list)
     if not is_good or any(
