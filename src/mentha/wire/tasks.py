@@ -79,7 +79,8 @@ class UpdateTaskRequest(_Workflows):
     canonical_name: CanonicalName | None = Field(None, description="The canonical name of the task")
     description: Description = Field("", description="The description of the task")
     main: Steps = Field(description="The entrypoint of the task")
-    input_schema: JsonObject | None = Field(None, description="The schema for the input to the task; null means all inputs are valid")
+    # As metadata: null is taken, and `{}` is what it means.
+    input_schema: Metadata = Field(default_factory=dict, description="The schema for the input to the task; null means all are valid")
     tools: Tools = Field(default=[], description="Tools defined specifically for this task not included in the Agent itself")
     inherit_tools: StrictBool = Field(False, description="Whether the agent's tools can be used too")
     metadata: Metadata = Field(default_factory=dict)
@@ -188,9 +189,10 @@ def definition_of(task: UpdateTaskRequest) -> JsonObject:
 
 def merged(definition: JsonObject, patch: PatchTaskRequest) -> JsonObject:
     """What a PATCH makes of a definition: given fields replace, null sets back to the default, metadata is merged."""
-    given = patch.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude={"canonical_name"})
+    given = patch.model_dump(mode="json", by_alias=True, exclude={"canonical_name"})
     made = dict(definition)
-    for name, value in given.items():
+    # Not by `exclude_unset`: steps would lose their defaults.
+    for name, value in ((name, given[name]) for name in given if name in patch.model_fields_set):
         if name == "metadata":
             made[name] = {**(definition.get(name) or {}), **(value or {})}
         elif value is not None:
@@ -202,7 +204,7 @@ def merged(definition: JsonObject, patch: PatchTaskRequest) -> JsonObject:
     return made
 
 
-_DEFAULTS: JsonObject = {"description": "", "input_schema": None, "tools": [], "inherit_tools": False}
+_DEFAULTS: JsonObject = {"description": "", "input_schema": {}, "tools": [], "inherit_tools": False}
 
 
 def apart(definition: JsonObject) -> tuple[JsonObject, list[JsonObject]]:

@@ -7,7 +7,6 @@ import difflib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 from mentha.core.errors import SchemaInvalid, TaskInvalid
 from mentha.core.json import JsonObject, JsonValue
@@ -26,17 +25,25 @@ ISSUES_MAX = 100
 WORKFLOW_NAME_CHARS_MAX = 120
 # Of more names none is proposed: comparing takes 20 µs for each.
 NAMES_COMPARED_MAX = 50
+_ENDING = {"return": "a `return`", "error": "an `error`"}
 _UNIT_S = {"seconds": 1, "minutes": 60, "hours": 3_600, "days": 86_400}
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A step in its place: `depth` counts the bodies around it; `at_once` is what runs it beside others."""
+    """A step in its place.
+
+    Attributes:
+        depth: how many bodies are around it.
+        at_once: what runs it beside others, in words.
+        after: what stands before it and never goes on to it, in words.
+    """
 
     path: Path
     step: JsonObject
     depth: int
     at_once: str | None
+    after: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +102,10 @@ def _steps(definition: JsonObject) -> Iterator[_Seen]:
 
 
 def _within(path: Path, body: JsonValue, depth: int, at_once: str | None) -> Iterator[_Seen]:
+    after = None
     for at, step in items_of(path, body):
-        yield _Seen(at, step, depth, at_once)
+        yield _Seen(at, step, depth, at_once, after)
+        after = _ENDING.get(step["kind_"])
         # What is too deep is looked at no further.
         for inner, held in bodies_of(step) if depth <= NESTING_MAX_LEVELS else ():
             yield from _within((*at, *inner), held, depth + 1, _beside(step, inner) or at_once)
@@ -115,7 +124,7 @@ def _of_top(definition: JsonObject, strays: Iterable[str]) -> Iterator[Fault]:
     for name in strays:
         fix = f"take it out, or write `{name}:` with a list of steps"
         yield Fault((name,), "no_workflow", f"`{name}` is no field of a task, and no list of steps", fix, type="schema")
-    if definition["input_schema"] is not None:
+    if definition["input_schema"]:
         yield from _of_schema(("input_schema",), definition["input_schema"])
 
 
@@ -129,7 +138,6 @@ def _of_workflows(definition: JsonObject) -> Iterator[Fault]:
             if step["label"] is not None and times[step["label"]] > 1:
                 message = f"several steps of `{name}` have the label '{step['label']}'"
                 yield Fault((name, index, "label"), "label_taken", message, "give each its own")
-        yield from _unreachable((name,), steps)
 
 
 def _of_tools(definition: JsonObject) -> Iterator[Fault]:
@@ -139,15 +147,6 @@ def _of_tools(definition: JsonObject) -> Iterator[Fault]:
             message = f"several tools of the task have the name '{tool['name']}'"
             yield Fault(("tools", index, "name"), "tool_name_taken", message, "give each its own")
         yield from texts.faults_of(texts.of_tool(("tools", index), tool))
-
-
-def _unreachable(path: Path, body: JsonValue) -> Iterator[Fault]:
-    steps = items_of(path, body)
-    for (_, step), (after, _) in pairwise(steps):
-        if step["kind_"] in ("return", "error"):
-            written = "a `return`" if step["kind_"] == "return" else "an `error`"
-            yield Fault(after, "unreachable", f"this step comes after {written}, so it never runs", "take it out", severity="warning")
-            return
 
 
 def _of_schema(path: Path, schema: JsonValue) -> Iterator[Fault]:
@@ -166,8 +165,8 @@ def _of_step(seen: _Seen, known: _Known) -> Iterator[Fault]:
     if seen.depth > NESTING_MAX_LEVELS:
         yield Fault(path, "too_deep", f"steps are nested deeper than {NESTING_MAX_LEVELS} levels", "move some of them to a subworkflow")
     yield from texts.faults_of(texts.of_step(path, step))
-    for inner, held in bodies_of(step):
-        yield from _unreachable((*path, *inner), held)
+    if seen.after is not None:
+        yield Fault(path, "unreachable", f"this step comes after {seen.after}, so it never runs", "take it out", severity="warning")
     if kind == "return" and seen.at_once is not None:
         message = f"this `return` ends the whole workflow, with whatever else of its `{seen.at_once}` still runs"
         fix = "to go on with a value, let it be the last one of these steps"
