@@ -26,6 +26,7 @@ MenthaError
 └── NotServedYet             501  documented by the API, not in this version
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 
@@ -150,10 +151,10 @@ class TaskInvalid(BadRequest):
 
     reason = "task_invalid"
 
-    def __init__(self, message: str, *, issues: list[dict[str, Any]], paths: list[tuple[str | int, ...]]) -> None:
+    def __init__(self, message: str, *, issues: Sequence[dict[str, Any]] = (), paths: Sequence[tuple[str | int, ...]] = ()) -> None:
         super().__init__(message, fix="see error.details.issues")
-        self.issues = issues
-        self.paths = paths
+        self.issues = list(issues)
+        self.paths = list(paths)
 
 
 class FieldInvalid(RequestRefused):
