@@ -4,6 +4,7 @@ check(value, known=…) → faults; an `error` must refuse the task, a `warning`
 """
 
 import ast
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from mentha.expr.rewrite import Problem
 # same quotes inside of an f-string. A machine runs what it `reads`; raise the first number when a text changes its meaning.
 RULES = 1
 GRAMMAR = f"{RULES}.{12 if sys.version_info >= (3, 12) else 11}"
+
+_PATH = re.compile(r"([a-z]\w*)(?:\.\w+|\[[^\]\s]*\])+$")
 
 Severity = Literal["error", "warning"]
 Position = Literal["value", "condition", "list", "string", "reduce"]
@@ -86,7 +89,11 @@ def _check_text(text: str, where: tuple[str | int, ...], names: frozenset[str], 
     yield from _undefined(compiled, where, names)
     if compiled.doubt:
         yield Fault("warning", "taken_as_text", compiled.doubt, text, fix="begin an expression with `$ `", where=where)
-    if compiled.kind == "literal" and position in ("condition", "list"):
+    if compiled.kind == "literal" and _looks_like_path(text, names):
+        yield Fault(
+            "warning", "plain_text", "is plain text, though it looks like an expression", text, fix=f"`$ {text.strip()}`", where=where
+        )
+    elif compiled.kind == "literal" and position in ("condition", "list"):
         yield _plain_text(text, where, position)
     if compiled.kind in ("path", "code") and position != "reduce":
         for problem in _suspicious(text):
@@ -110,6 +117,11 @@ def _undefined(compiled: Compiled, where: tuple[str | int, ...], names: frozense
 def _plain_text(text: str, where: tuple[str | int, ...], position: Position) -> Fault:
     what = "is plain text, so the condition is always true" if position == "condition" and text else "is plain text"
     return Fault("warning", "plain_text", what, text, fix=f"begin it with `$ `: `$ {text.strip()[:60]}`", where=where)
+
+
+def _looks_like_path(text: str, names: frozenset[str]) -> bool:
+    found = _PATH.match(text.strip())
+    return found is not None and found[1] in names
 
 
 def _suspicious(text: str) -> Iterator[Problem]:

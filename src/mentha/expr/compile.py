@@ -12,13 +12,15 @@ from typing import cast
 
 from mentha.core.json import JsonValue
 from mentha.expr import strings
+from mentha.expr.names import NUMBERED
 from mentha.expr.paths import Path
 from mentha.expr.prelude import calls_worker, prelude
 from mentha.expr.rewrite import Code, Problem, rewrite, rewrite_joined
 
 # Texts are kept by number; those above this size are rare and are compiled anew.
-KEPT_TEXTS_MAX = 4_096
-KEPT_CHARS_MAX = 4_000
+KEPT_TEXTS_MAX = 2_048
+KEPT_CHARS_MAX = 2_000
+KEPT_SNIPPETS_MAX = 512
 # Names that no expression can write: what a fold runs over, and from where.
 ITEMS = "items of the fold"
 INITIAL = "start of the fold"
@@ -41,6 +43,7 @@ class Compiled:
         roots: the names of the context in it, with line and column.
         doubt: why it may have been meant as something else.
         is_guess: it is only evaluated where all its names exist.
+        is_plain: its value is text, true or false.
     """
 
     kind: Kind
@@ -53,6 +56,7 @@ class Compiled:
     problems: tuple[Problem, ...] = ()
     doubt: str | None = None
     is_guess: bool = False
+    is_plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +66,14 @@ class Snippet:
     Attributes:
         text: the whole code.
         paths: what of the context to send, in this order.
+        numbered: which of them are whole dictionaries by number.
         first_line: the line of the first expression; each has one line.
         calls_worker: whether it may ask for functions outside of the sandbox.
     """
 
     text: str
     paths: tuple[Path, ...]
+    numbered: tuple[int, ...]
     first_line: int
     calls_worker: bool
 
@@ -84,9 +90,14 @@ def compile_text(text: str, *, bare: bool = False) -> Compiled:
     return _compile_kept(text, bare) if len(text) <= KEPT_CHARS_MAX else _compile(text, bare)
 
 
-def assemble(compiled: Sequence[Compiled]) -> Snippet:
-    """One snippet that evaluates all of them, in order, and gives a JSON list as text, or its length where that is above `__most`."""
-    return _assemble_kept(tuple(compiled))
+def assemble(compiled: Sequence[Compiled], *, is_complete: bool) -> Snippet:
+    """One snippet that evaluates all of them, in order, and gives a JSON list as text, or its length where that is above `__most`.
+
+    Args:
+        is_complete: every path leads somewhere, so that the snippet need not look.
+    """
+    is_small = sum(len(each.code) for each in compiled) <= KEPT_CHARS_MAX
+    return (_assemble_kept if is_small else _assemble)(tuple(compiled), is_complete)
 
 
 def texts_in(value: JsonValue) -> list[str]:
@@ -102,11 +113,15 @@ def texts_in(value: JsonValue) -> list[str]:
 
 def compile_fold(expression: str) -> Compiled:
     """A fold: `expression` with `results` (so far) and `_` (the item), over `ITEMS` from `INITIAL`, two names of the context."""
-    return _compile_fold_kept(expression)
+    return _compile_fold_kept(expression) if len(expression) <= KEPT_CHARS_MAX else _compile_fold(expression)
 
 
 @lru_cache(256)
 def _compile_fold_kept(expression: str) -> Compiled:
+    return _compile_fold(expression)
+
+
+def _compile_fold(expression: str) -> Compiled:
     compiled = _parsed_fold(expression)
     if isinstance(compiled, Compiled):
         return compiled
@@ -145,23 +160,37 @@ def _compile(text: str, bare: bool) -> Compiled:
     match parsed:
         case strings.Literal(doubt=doubt):
             return Compiled("literal", text, doubt=doubt)
-        case strings.Jinja():
-            return Compiled("jinja", text, text)
-        case strings.Expression(tree, source):
-            return _compiled(rewrite(tree), text, source)
-        case strings.Template(pieces):
-            code = rewrite_joined([piece if isinstance(piece, str) else piece.tree for piece in pieces])
-            return _compiled(code, text, text)
+        case strings.Jinja(doubt=doubt):
+            return Compiled("jinja", text, text, doubt=doubt)
         case strings.Guess(tree):
-            code = rewrite(tree)
-            if code.problems:
-                return Compiled("literal", text)
-            code.needs.add("try")
-            code.text = f"__try(lambda: {code.text}, {text!r})"
-            return _compiled(code, text, text, is_guess=True)
+            return _guessed(rewrite(tree), text)
+        case strings.Template(pieces):
+            trees = [piece if isinstance(piece, str) else piece.tree for piece in pieces]
+            return _compiled(rewrite_joined(trees), text, text, is_plain=True)
+        case strings.Expression(tree, source):
+            return _compiled(rewrite(tree), text, source, is_plain=_is_plain_value(tree))
 
 
-def _compiled(code: Code, text: str, source: str, *, is_guess: bool = False) -> Compiled:
+def _guessed(code: Code, text: str) -> Compiled:
+    if code.problems:
+        return Compiled("literal", text)
+    code.needs.add("try")
+    code.text = f"__try(lambda: {code.text}, {text!r})"
+    return _compiled(code, text, text, is_guess=True, is_plain=True)
+
+
+def _is_plain_value(tree: ast.expr) -> bool:
+    """Whether it gives text, true or false whatever its data is."""
+    match tree:
+        case ast.JoinedStr() | ast.Compare() | ast.UnaryOp(op=ast.Not()):
+            return True
+        case ast.Call(func=ast.Name(id="len" | "str" | "bool" | "any" | "all" | "isinstance")):
+            return True
+        case _:
+            return False
+
+
+def _compiled(code: Code, text: str, source: str, *, is_guess: bool = False, is_plain: bool = False) -> Compiled:
     kind: Kind = "invalid" if code.problems else "path" if code.text == "__p(0)" else "code"
     return Compiled(
         kind,
@@ -173,24 +202,31 @@ def _compiled(code: Code, text: str, source: str, *, is_guess: bool = False) -> 
         tuple(code.roots),
         tuple(code.problems),
         is_guess=is_guess,
+        is_plain=is_plain,
     )
 
 
-@lru_cache(512)
-def _assemble_kept(compiled: tuple[Compiled, ...]) -> Snippet:
-    needs: set[str] = {"out"}
+@lru_cache(KEPT_SNIPPETS_MAX)
+def _assemble_kept(compiled: tuple[Compiled, ...], is_complete: bool) -> Snippet:
+    return _assemble(compiled, is_complete)
+
+
+def _assemble(compiled: tuple[Compiled, ...], is_complete: bool) -> Snippet:
+    needs: set[str] = {"out plain" if all(each.is_plain for each in compiled) else "out"}
     paths: list[Path] = []
     lines: list[str] = []
     for each in compiled:
         needs |= each.needs
         lines.append(f"__v.append({_renumbered(each, len(paths))})\n")
         paths += each.paths
-    before = prelude(needs)
-    numbered = [index for index, path in enumerate(paths) if not path.steps and path.root in ("steps", "inputs", "outputs")]
-    before += f"__d = __load(__raw, {numbered!r})\n" if paths else ""
-    before += "__v = []\n"
-    text = before + "".join(lines) + "__out(__v, __most)\n"
-    return Snippet(text, tuple(paths), before.count("\n") + 1, calls_worker(needs))
+    numbered = tuple(index for index, path in enumerate(paths) if not path.steps and path.root in NUMBERED)
+    if numbered:
+        needs.add("numbered")
+    if paths and not is_complete:
+        needs.add("missing")
+    before = prelude(needs) + "__v = []\n"
+    text = before + "".join(lines) + "__s = __out(__v)\n__s if len(__s) <= __most else len(__s)\n"
+    return Snippet(text, tuple(paths), numbered, before.count("\n") + 1, calls_worker(needs))
 
 
 def _renumbered(compiled: Compiled, by: int) -> str:

@@ -16,7 +16,7 @@ class Entry(NamedTuple):
 
     Attributes:
         code: an expression of the sandbox's language.
-        needs: the pieces of `expr/prelude.py` that must stand before it, and modules to import, as `import x`.
+        needs: the pieces of `expr/prelude.py` that must stand before it, and modules to import, as `import x as __x`.
     """
 
     code: str
@@ -91,7 +91,8 @@ ABSENT = {
 
 
 def _same(module: str, names: str) -> dict[str, Entry]:
-    return {f"{module}.{name}": Entry(f"{module}.{name}", (f"import {module}",)) for name in names.split()}
+    # Under a name of our own, because a variable of an expression may be called `json`.
+    return {f"{module}.{name}": Entry(f"__{module}.{name}", (f"import {module} as __{module}",)) for name in names.split()}
 
 
 def _worker(names: Iterable[str]) -> dict[str, Entry]:
@@ -106,11 +107,14 @@ def worker_name(name: str) -> str:
 
 def _datetime() -> dict[str, Entry]:
     """The original's nesting and Python's own, both: `datetime.datetime.now()`, `datetime.now()`, `datetime.datetime.timedelta(…)`."""
-    kinds = {kind: Entry(f"datetime.{kind}", ("import datetime",)) for kind in ("date", "time", "timedelta", "timezone")}
-    methods = {name: Entry(f"datetime.datetime.{name}", ("import datetime",)) for name in ("combine", "fromisoformat", "now", "min", "max")}
+    needs = "import datetime as __datetime"
+    kinds = {kind: Entry(f"__datetime.{kind}", (needs,)) for kind in ("date", "time", "timedelta", "timezone")}
+    methods = {name: Entry(f"__datetime.datetime.{name}", (needs,)) for name in ("combine", "fromisoformat", "now", "min", "max")}
     methods |= {name: Entry(f"__{name}", (name,)) for name in ("fromtimestamp", "strptime", "today", "utcnow")}
-    methods["timezone.utc.utc"] = Entry("datetime.timezone.utc", ("import datetime",))
-    the_class = Entry("datetime.datetime", ("import datetime",))
+    methods["timezone.utc.utc"] = Entry("__datetime.timezone.utc", (needs,))
+    for kind, its in (("date", "today fromisoformat min max"), ("time", "fromisoformat min max"), ("timedelta", "min max")):
+        methods |= {f"{kind}.{name}": Entry(f"__datetime.{kind}.{name}", (needs,)) for name in its.split()}
+    the_class = Entry("__datetime.datetime", (needs,))
     inner = {**kinds, **methods, "datetime": the_class, "UTC": methods["timezone.utc.utc"]}
     inner |= {f"datetime.{name}": entry for name, entry in methods.items()}
     return {
@@ -119,6 +123,9 @@ def _datetime() -> dict[str, Entry]:
         **{f"datetime.datetime.{name}": entry for name, entry in inner.items()},
     }
 
+
+# Of these, only what the table names.
+CLASSES = frozenset(f"__datetime.{name}" for name in ("date", "datetime", "time", "timedelta", "timezone"))
 
 WORKER_FUNCTIONS = frozenset(
     """
@@ -140,10 +147,10 @@ GLOBALS: dict[str, Entry] = {
     "hasattr": Entry("__hasattr", ("hasattr",)),
     "range": Entry("__range", ("range",)),
     "reduce": Entry("__reduce", ("reduce",)),
-    "load_json": Entry("json.loads", ("import json",)),
-    "dump_json": Entry("json.dumps", ("import json",)),
+    "load_json": Entry("__json.loads", ("import json as __json",)),
+    "dump_json": Entry("__json.dumps", ("import json as __json",)),
     "extract_json": Entry("__extract_json", ("extract_json",)),
-    "search_regex": Entry("re.search", ("import re",)),
+    "search_regex": Entry("__re.search", ("import re as __re",)),
     "match_regex": Entry("__match_regex", ("match_regex",)),
     **_worker(WORKER_FUNCTIONS - _INNER),
     **_same("re", "search escape findall finditer fullmatch match split"),

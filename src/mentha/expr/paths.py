@@ -14,6 +14,7 @@ from mentha.core.json import JsonObject, JsonValue
 from mentha.expr.names import ABSENT, DICT_METHODS, KNOWN, NUMBERED
 
 KEYS_SHOWN_MAX = 10
+_KINDS = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list"}
 Step = tuple[Literal["attribute", "item"], str | int]
 
 
@@ -81,6 +82,11 @@ def undefined(name: str, known: list[str]) -> str:
     return f"name '{name}' is not defined{did_you_mean(name, known)}"
 
 
+def kind_of(value: JsonValue) -> str:
+    """What to call a value in a message."""
+    return "null" if value is None else _KINDS.get(type(value), "an object")
+
+
 def _step(node: ast.expr) -> Step | None:
     match node:
         case ast.Attribute(attr=name) if name not in DICT_METHODS and not name.startswith("__"):
@@ -98,7 +104,7 @@ def _attribute(value: JsonValue, key: str | int) -> JsonValue:
         if key in value:
             return value[key]
         raise LookupError(_absent(f"there is no '{key}'", value, str(key)))
-    raise LookupError(f"{_kind(value)} has no attribute '{key}'")
+    raise LookupError(f"{kind_of(value)} has no attribute '{key}'")
 
 
 def _item(value: JsonValue, key: str | int, *, numbered: bool) -> JsonValue:
@@ -112,7 +118,7 @@ def _item(value: JsonValue, key: str | int, *, numbered: bool) -> JsonValue:
         if -len(value) <= key < len(value):
             return value[key]
         raise LookupError(f"index {key} is out of range")
-    raise LookupError(f"{_kind(value)} has no item {key!r}")
+    raise LookupError(f"{kind_of(value)} has no item {key!r}")
 
 
 def _is_object(value: Any) -> TypeGuard[JsonObject]:
@@ -125,7 +131,3 @@ def _absent(what: str, value: JsonObject, key: str) -> str:
     if hint:
         return what + hint.replace(". Did", " (did").replace("?", "?)")
     return f"{what} (there is: {', '.join(keys[:KEYS_SHOWN_MAX])})" if keys else what
-
-
-def _kind(value: JsonValue) -> str:
-    return "null" if value is None else f"a {type(value).__name__}"

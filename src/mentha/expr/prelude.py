@@ -37,21 +37,24 @@ def __gm(o, n, f):
     return f
 """,
     ),
-    "data": (
-        ("import json",),
+    "data": (("import json as __json",), "__d = __json.loads(__raw)\ndef __p(i):\n    return __d[i]\n"),
+    # Where a path leads nowhere, which counts only when it is looked at.
+    "missing": (
+        ("data",),
         """
-def __number(k):
-    return int(k) if k.isdigit() else k
-def __load(raw, numbered):
-    d = json.loads(raw)
-    for i in numbered:
-        if isinstance(d[i], dict):
-            d[i] = {__number(k): v for k, v in d[i].items()}
-    return d
 def __p(i):
     if i in __missing:
         raise LookupError(__missing[i])
     return __d[i]
+""",
+    ),
+    # JSON knows text keys only, and `steps` has numbers.
+    "numbered": (
+        ("data",),
+        """
+for __i in __numbered:
+    if isinstance(__d[__i], dict):
+        __d[__i] = {(int(k) if k.isdigit() else k): v for k, v in __d[__i].items()}
 """,
     ),
     "cat": ((), "def __cat(*p):\n    return ''.join([str(x) for x in p])\n"),
@@ -70,35 +73,35 @@ def __range(*a):
 """,
     ),
     "reduce": (("from functools import reduce as __reduce",), ""),
-    "match_regex": (("import re",), "def __match_regex(p, s):\n    return re.fullmatch(p, s) is not None\n"),
+    "match_regex": (("import re as __re",), "def __match_regex(p, s):\n    return __re.fullmatch(p, s) is not None\n"),
     "extract_json": (
-        ("import json", "worker extract_json"),
+        ("import json as __json", "worker extract_json"),
         f"""
 def __extract_json(s):
     if '```' not in s:
         try:
-            return json.loads(s)
+            return __json.loads(s)
         except ValueError:
             pass
     return {worker_name("extract_json")}(s)
 """,
     ),
     "sub": (
-        ("import re",),
+        ("import re as __re",),
         """
 def __sub(p, r, s, count=0, flags=0):
     if isinstance(r, str):
-        return re.sub(p, r, s, count, flags)
+        return __re.sub(p, r, s, count, flags)
     return __subn(p, r, s, count, flags)[0]
 def __subn(p, r, s, count=0, flags=0):
     out = []
     at = 0
     n = 0
-    for m in re.finditer(p, s, flags):
+    for m in __re.finditer(p, s, flags):
         if count and n == count:
             break
         out.append(s[at:m.start()])
-        out.append(re.sub(p, r, m.group(), 1, flags) if isinstance(r, str) else r(m))
+        out.append(__re.sub(p, r, m.group(), 1, flags) if isinstance(r, str) else r(m))
         at = m.end()
         n = n + 1
     out.append(s[at:])
@@ -106,37 +109,37 @@ def __subn(p, r, s, count=0, flags=0):
 """,
     ),
     "subn": (("sub",), ""),
-    "b64encode": (("import base64",), "def __b64encode(s):\n    return base64.b64encode(s.encode()).decode()\n"),
-    "b64decode": (("import base64",), "def __b64decode(s):\n    return base64.b64decode(s).decode()\n"),
+    "b64encode": (("import base64 as __base64",), "def __b64encode(s):\n    return __base64.b64encode(s.encode()).decode()\n"),
+    "b64decode": (("import base64 as __base64",), "def __b64decode(s):\n    return __base64.b64decode(s).decode()\n"),
     "fromtimestamp": (
-        ("import datetime",),
+        ("import datetime as __datetime",),
         """
 def __fromtimestamp(t, tz=None):
-    d = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc) + datetime.timedelta(seconds=t)
+    d = __datetime.datetime(1970, 1, 1, tzinfo=__datetime.timezone.utc) + __datetime.timedelta(seconds=t)
     return d.replace(tzinfo=None) if tz is None else d.astimezone(tz)
 """,
     ),
     "utcnow": (
-        ("import datetime",),
-        "def __utcnow():\n    return datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)\n",
+        ("import datetime as __datetime",),
+        "def __utcnow():\n    return __datetime.datetime.now(__datetime.timezone.utc).replace(tzinfo=None)\n",
     ),
-    "today": (("import datetime",), "def __today():\n    return datetime.datetime.now()\n"),
+    "today": (("import datetime as __datetime",), "def __today():\n    return __datetime.datetime.now()\n"),
     "strptime": (
-        ("import datetime", "worker strptime"),
+        ("import datetime as __datetime", "worker strptime"),
         f"""
 def __strptime(s, f):
     a = {worker_name("strptime")}(s, f)
-    tz = None if a[7] is None else datetime.timezone(datetime.timedelta(seconds=a[7]))
-    return datetime.datetime(a[0], a[1], a[2], a[3], a[4], a[5], a[6], tzinfo=tz)
+    tz = None if a[7] is None else __datetime.timezone(__datetime.timedelta(seconds=a[7]))
+    return __datetime.datetime(a[0], a[1], a[2], a[3], a[4], a[5], a[6], tzinfo=tz)
 """,
     ),
     "time_strptime": (
-        ("import datetime", "strptime", "from collections import namedtuple as __namedtuple"),
+        ("import datetime as __datetime", "strptime", "from collections import namedtuple as __namedtuple"),
         """
 __Time = __namedtuple('struct_time', ['tm_year', 'tm_mon', 'tm_mday', 'tm_hour', 'tm_min', 'tm_sec', 'tm_wday', 'tm_yday', 'tm_isdst'])
 def __time_strptime(s, f):
     d = __strptime(s, f)
-    day = (d.date() - datetime.date(d.year, 1, 1)).days + 1
+    day = (d.date() - __datetime.date(d.year, 1, 1)).days + 1
     return __Time(d.year, d.month, d.day, d.hour, d.minute, d.second, d.weekday(), day, -1)
 """,
     ),
@@ -188,25 +191,29 @@ def __csv_dict_writer(text, fieldnames, **k):
     ),
     # Arguments and results cross as JSON text, so that no value of a tenant is ever built in the server.
     "worker": (
-        ("import json", "norm"),
+        ("import json as __json", "norm"),
         """
 def __call(n, a, k):
     p = [__norm(x) for x in a]
-    return json.loads(__host(n, json.dumps([p, {x: __norm(k[x]) for x in k}], allow_nan=False)))
+    return __json.loads(__host(n, __json.dumps([p, {x: __norm(k[x]) for x in k}], allow_nan=False)))
 """,
     ),
     "norm": (
-        (),
+        ("import json as __json",),
         """
+def __key(k):
+    if isinstance(k, str):
+        return k
+    return __json.dumps(k) if k is None or isinstance(k, bool) else str(__norm(k))
 def __norm(x):
     if x is None or isinstance(x, (str, bool, int)):
         return x
     if isinstance(x, float):
         return x if x == x and x not in (float('inf'), float('-inf')) else None
     if isinstance(x, dict):
-        return {(k if isinstance(k, str) else str(__norm(k))): __norm(v) for k, v in x.items()}
+        return {__key(k): __norm(v) for k, v in x.items()}
     t = type(x).__name__
-    if t in ('list', 'tuple', 'set', 'frozenset', 'range', 'dict_keys', 'dict_values', 'dict_items', 'list_iterator') or isinstance(x, tuple):
+    if isinstance(x, (list, tuple, set, frozenset, range)) or t in ('dict_keys', 'dict_values', 'dict_items', 'list_iterator'):
         return [__norm(v) for v in x]
     if t in ('datetime', 'date', 'time'):
         return x.isoformat()
@@ -214,22 +221,23 @@ def __norm(x):
         return x.total_seconds()
     if t == '__Writer':
         return x.text
-    if 'function' in t or 'method' in t:
-        raise TypeError('a function is not a value; call it')
+    if t == 'type' or 'function' in t or 'method' in t:
+        raise TypeError('a function or type is not a value; call it')
     return str(x)
 """,
     ),
     "out": (
-        ("import json", "norm"),
+        ("import json as __json", "norm"),
         """
-def __out(v, most):
+def __out(v):
     try:
-        s = json.dumps(v, allow_nan=False, ensure_ascii=False)
+        return __json.dumps(v, allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError):
-        s = json.dumps(__norm(v), allow_nan=False, ensure_ascii=False)
-    return s if len(s) <= most else len(s)
+        return __json.dumps(__norm(v), allow_nan=False, ensure_ascii=False)
 """,
     ),
+    # Where every value is text, true or false.
+    "out plain": (("import json as __json",), "def __out(v):\n    return __json.dumps(v, ensure_ascii=False)\n"),
 }
 for _name in WORKER_FUNCTIONS:
     _PIECES[f"worker {_name}"] = (("worker",), f"def {worker_name(_name)}(*a, **k):\n    return __call({_name!r}, a, k)\n")

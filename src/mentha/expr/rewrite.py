@@ -3,19 +3,31 @@
     _.user.name        → __p(0)                  a path into the context: its value is sent
     f(x).name          → __ga(f(x), 'name')      keys of dictionaries as attributes
     _.items()          → __p(0).items()          where something is called, methods come before keys
-    json.loads(x)      → json.loads(x)           modules of our table, never others
+    json.loads(x)      → __json.loads(…)          modules of our table, never others
     f"{x:.2f} EUR"     → __cat(__fmt(x, '.2f'), ' EUR')
 
 F-strings become calls because their rewritten parts hold quotes that this Python's own `ast.unparse` could not always nest.
 """
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import cast
 
-from mentha.expr.names import ABSENT, CONSTANTS, DICT_METHODS, GLOBALS, MODULES, OF_TYPES, REFUSED_METHODS, TYPES, VALUE_METHODS, members
+from mentha.expr.names import (
+    ABSENT,
+    CLASSES,
+    CONSTANTS,
+    DICT_METHODS,
+    GLOBALS,
+    MODULES,
+    OF_TYPES,
+    REFUSED_METHODS,
+    TYPES,
+    VALUE_METHODS,
+    members,
+)
 from mentha.expr.paths import Path, did_you_mean, path_of
 
 _REFUSED: tuple[tuple[type[ast.AST], str, str], ...] = (
@@ -63,6 +75,8 @@ def rewrite(tree: ast.expr) -> Code:
         body = _Rewriter(code).visit(tree)
         if not code.problems:
             code.text = ast.unparse(ast.fix_missing_locations(body))
+    except ValueError as error:
+        code.problems.append(Problem("number_too_long", str(error), "write it as a power", 1, 1))
     except RecursionError:
         code.problems.append(Problem("nested_too_deeply", "is nested too deeply", "compute in several steps", 1, 1))
     return code
@@ -191,7 +205,7 @@ class _Rewriter(ast.NodeTransformer):
             return type(comprehension)(self._one(comprehension.elt), made)
 
     @contextmanager
-    def _scope(self, names: set[str], node: ast.expr) -> Iterator[None]:
+    def _scope(self, names: set[str], node: ast.expr) -> Generator[None]:
         if any(name.startswith("__") for name in names):
             self._refuse(node, "construct", "names something with two underscores", "choose another name")
         self._bound.append(names)
@@ -233,7 +247,7 @@ class _Rewriter(ast.NodeTransformer):
             return None
         for length in range(len(chain), 1, -1):
             name = ".".join(chain[:length])
-            if name in GLOBALS:
+            if name in GLOBALS and (length == len(chain) or GLOBALS[name].code not in CLASSES):
                 value = self._global(name)
                 for attribute in chain[length:]:
                     value = ast.Attribute(value, attribute, ast.Load())
@@ -305,7 +319,7 @@ def _call(name: str, *arguments: ast.expr) -> ast.expr:
 
 def _method_of(value: ast.expr, name: str) -> ast.expr:
     """A method as a function. The sandbox has no bound methods as values."""
-    return ast.parse(f"lambda *a, **k: ({ast.unparse(value)}).{name}(*a, **k)", mode="eval").body
+    return ast.parse(f"lambda *__a, **__k: ({ast.unparse(value)}).{name}(*__a, **__k)", mode="eval").body
 
 
 def _unbound(name: str) -> ast.expr:

@@ -15,12 +15,12 @@ import sys
 import warnings
 from dataclasses import dataclass
 
-from mentha.expr.names import CONTEXT
+from mentha.expr.names import CONSTANTS, CONTEXT
 
-EXPRESSION_CHARS_MAX = 20_000
-# Beyond it a text is not searched for single braces: who writes so much means text.
+EXPRESSION_CHARS_MAX = 10_000
+# Beyond these a text with single braces is plain text, and one with double braces is rendered by Jinja2, in another process.
 INTERPOLATED_CHARS_MAX = 100_000
-PIECES_MAX = 500
+PIECES_MAX = 200
 # How many `}}` are tried as the end of one piece: `{{ {'a': {'b': 1}} }}`.
 _ENDS_MAX = 20
 _NESTED_QUOTES = re.compile(r"""\b[rR]?[fF][rR]?(?:"[^"]*\{[^{}"]*"|'[^']*\{[^{}']*')""")
@@ -59,9 +59,10 @@ class Guess:
 
 @dataclass(frozen=True, slots=True)
 class Jinja:
-    """A template of Jinja2."""
+    """A template of Jinja2. `doubt` says why it may have been meant as ours."""
 
     text: str
+    doubt: str | None = None
 
 
 Parsed = Literal | Expression | Template | Guess | Jinja
@@ -96,7 +97,7 @@ def parse(text: str, *, bare: bool = False) -> Parsed:
         return _template(text)
     if _is_legacy(trimmed):
         return _legacy(text, trimmed)
-    if "{" in text and "}" in text and len(text) <= INTERPOLATED_CHARS_MAX:
+    if "}" in text and len(text) <= INTERPOLATED_CHARS_MAX and 0 < text.count("{") <= PIECES_MAX:
         return _guess(text)
     return Literal(text)
 
@@ -169,15 +170,17 @@ def _legacy(text: str, trimmed: str) -> Parsed:
 
 def _template(text: str) -> Parsed:
     """Text with `{{ … }}`: of our language where each piece is, else of Jinja2."""
-    if "{%" in text or "{#" in text:
+    if "{%" in text or "{#" in text or len(text) > INTERPOLATED_CHARS_MAX or text.count("{{") > PIECES_MAX:
         return Jinja(text)
     pieces: list[str | Expression] = []
     rest = text
     while (at := rest.find("{{")) >= 0:
         found = _piece(rest, at + 2)
-        if found is None or len(pieces) > PIECES_MAX:
-            return Jinja(text)
+        if found is None:
+            return Jinja(text, doubt=f"is rendered by Jinja2, because `{rest[at : at + 40]}` is no expression")
         piece, end = found
+        if _is_jinja(piece.tree):
+            return Jinja(text)
         pieces += (rest[:at], piece)
         rest = rest[end:]
     pieces.append(rest)
@@ -194,7 +197,7 @@ def _piece(text: str, start: int) -> tuple[Expression, int] | None:
         source = text[start:end].strip()
         tree = _field(source)
         if tree is not None:
-            return (Expression(tree, source), end + 2) if not _has_filter(tree) else None
+            return Expression(tree, source), end + 2
     return None
 
 
@@ -214,13 +217,17 @@ def _field(source: str) -> ast.expr | None:
     return None
 
 
-def _has_filter(tree: ast.expr) -> bool:
-    """Whether a `|` in it is a filter of Jinja2: what stands after it is the name of no data."""
+def _is_jinja(tree: ast.expr) -> bool:
+    """Whether it has a filter or a test of Jinja2: a name that is no data after `|` or `is`."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-            right = node.right.func if isinstance(node.right, ast.Call) else node.right
-            if isinstance(right, ast.Name) and right.id not in CONTEXT:
-                return True
+        match node:
+            case ast.BinOp(op=ast.BitOr(), right=right) | ast.Compare(ops=[ast.Is() | ast.IsNot()], comparators=[right]):
+                right = right.func if isinstance(right, ast.Call) else right
+                right = right.operand if isinstance(right, ast.UnaryOp) else right
+                if isinstance(right, ast.Name) and right.id not in CONTEXT and right.id not in CONSTANTS:
+                    return True
+            case _:
+                pass
     return False
 
 

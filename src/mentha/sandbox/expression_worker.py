@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from mentha.expr.names import WORKER_FUNCTIONS
+from mentha.expr.names import NUMBERED, WORKER_FUNCTIONS
 from mentha.sandbox import worker
 from mentha.sandbox.markup import html_to_markdown, markdown_to_html
 from mentha.sandbox.surface import surface
@@ -20,12 +20,13 @@ from mentha.sandbox.surface import surface
 CHUNK_SENTENCES = 15
 OVERLAP_SENTENCES = 3
 
-_SENTENCE_END = re.compile(r"(?<=[.!?…。！？])[\"'”’)\]]*\s+|(?<=[。！？])|\n{2,}")
+# After a mark that ends a sentence and closing quotes, also those of Chinese and Japanese, which need no space; or at an empty line.
+_SENTENCE_END = re.compile("(?<=[.!?\u2026\u3002\uff01\uff1f])[\"'\u201d\u2019)\\]]*\\s+|(?<=[\u3002\uff01\uff1f])|\n{2,}")
 
 
 def main(raw_options: str) -> None:
     """As `worker.main`, with the functions of expressions."""
-    worker.main(raw_options, functions())
+    worker.main(raw_options, worker.Offer(functions(), NUMBERED))
 
 
 def functions() -> dict[str, Callable[..., Any]]:

@@ -18,7 +18,7 @@ from mentha.core.config import Settings
 from mentha.core.errors import ExpressionFailed, TemplateFailed, Unavailable
 from mentha.core.json import JsonInvalid, JsonValue, dumps, loads_hostile
 from mentha.expr.compile import INITIAL, ITEMS, Compiled, assemble, compile_fold, compile_text, is_plain, texts_in
-from mentha.expr.paths import Missing, follow
+from mentha.expr.paths import Missing, follow, kind_of
 from mentha.sandbox.monty import Bounds, Monty, SnippetFailed
 from mentha.sandbox.templates import Templates
 
@@ -71,7 +71,6 @@ class Expressions:
         self._slots = asyncio.Semaphore(RUNS_MAX)
         self._shares: dict[UUID, _Share] = {}
         self._waiting = 0
-        self._running: set[asyncio.Task[object]] = set()
         self._closed = False
 
     async def evaluate(self, tenant: UUID, value: JsonValue, names: Mapping[str, JsonValue], *, position: Position = "value") -> JsonValue:
@@ -114,13 +113,8 @@ class Expressions:
         if self._closed:
             return
         self._closed = True
-        running = tuple(self._running)
-        for task in running:
-            task.cancel()
-        await self._functions.close()
-        if running:
-            await asyncio.wait(running)
         await self._monty.close()
+        await self._functions.close()
 
     async def _evaluated(self, tenant: UUID, value: JsonValue, names: Mapping[str, JsonValue]) -> JsonValue:
         if isinstance(value, str) and is_plain(value):
@@ -145,41 +139,38 @@ class Expressions:
 
     async def _run(self, tenant: UUID, compiled: Sequence[Compiled], names: Mapping[str, JsonValue]) -> list[JsonValue]:
         """The values of expressions, all in one snippet."""
-        snippet = assemble(compiled)
         found: list[JsonValue] = []
         missing: dict[int, str] = {}
-        for index, path in enumerate(snippet.paths):
+        for path in (path for each in compiled for path in each.paths):
             try:
                 found.append(follow(path, names))
             except Missing as error:
                 # Perhaps it is never looked at: `_.a if 'a' in _ else 1`.
+                missing[len(found)] = str(error)
                 found.append(None)
-                missing[index] = str(error)
-        inputs = {"__raw": _sent(found, compiled[0]), "__missing": missing, "__most": OUTPUT_CHARS_MAX}
+        snippet = assemble(compiled, is_complete=not missing)
+        inputs: dict[str, object] = {"__most": OUTPUT_CHARS_MAX}
+        if found:
+            inputs["__raw"] = _sent(found, compiled[0])
+        if missing:
+            inputs["__missing"] = missing
+        if snippet.numbered:
+            inputs["__numbered"] = list(snippet.numbered)
         try:
             async with self._slot(tenant):
                 raw = await self._in_time(snippet.text, inputs, calls=snippet.calls_worker)
             return _received(raw)
         except SnippetFailed as error:
+            if self._closed:
+                raise Unavailable("the server is stopping") from None
             at = error.line - snippet.first_line
             raise _failed(error.kind, error.message, compiled[at] if 0 <= at < len(compiled) else compiled[0]) from None
         except TimeoutError:
             raise _failed("time", f"took longer than {TOTAL_S:g} s", compiled[0]) from None
 
     async def _in_time(self, code: str, inputs: dict[str, object], *, calls: bool) -> object:
-        task = asyncio.current_task()
-        if task is not None:
-            self._running.add(task)
-        try:
-            async with asyncio.timeout(TOTAL_S):
-                return await self._monty.run(code, inputs, self._call if calls else None)
-        except asyncio.CancelledError:
-            if self._closed:
-                raise Unavailable("the server is stopping") from None
-            raise
-        finally:
-            if task is not None:
-                self._running.discard(task)
+        async with asyncio.timeout(TOTAL_S):
+            return await self._monty.run(code, inputs, self._call if calls else None)
 
     async def _call(self, function: str, arguments: str) -> str:
         try:
@@ -276,7 +267,7 @@ def _fitted(result: JsonValue, position: Position, value: JsonValue) -> JsonValu
             if isinstance(result, list | dict | str):
                 return list(result)
             text = str(value)
-            raise ExpressionFailed(f"{_shortened(text)} gives a {type(result).__name__} where a list is needed", text, "type")
+            raise ExpressionFailed(f"{_shortened(text)}: gives {kind_of(result)} where a list is needed", text, "type")
 
 
 def _refuse_invalid(text: Compiled) -> None:
@@ -288,7 +279,7 @@ def _refuse_invalid(text: Compiled) -> None:
 
 
 def _failed(kind: str, message: str, text: Compiled) -> ExpressionFailed:
-    return ExpressionFailed(f"{_shortened(text.source or text.text)}: {message}", text.text, kind)
+    return ExpressionFailed(f"{_shortened(text.source or text.text)}: {' '.join(message.split())}", text.text, kind)
 
 
 def _shortened(text: str) -> str:

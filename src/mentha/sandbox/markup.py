@@ -8,7 +8,8 @@ from markdown_it import MarkdownIt
 _MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 
 _BLOCKS = frozenset(
-    "address article aside blockquote dd div dl dt fieldset figure footer form header main nav ol p pre section table ul".split()
+    {"article", "aside", "blockquote", "dd", "div", "dl", "dt", "figure", "footer", "form", "header", "main", "nav", "p", "pre", "section"}
+    | {"address", "fieldset", "ol", "table", "ul"}
 )
 _HIDDEN = frozenset({"head", "script", "style", "template", "title"})
 _MARKS = {"b": "**", "strong": "**", "i": "*", "em": "*", "del": "~~", "s": "~~", "code": "`"}
@@ -68,34 +69,36 @@ class _Reader(HTMLParser):
 
     def _begin(self, tag: str) -> None:
         match tag:
-            case "br":
-                self._break("\n")
-            case "hr":
-                self._break("\n\n---\n\n")
+            case "br" | "hr":
+                self._break("\n" if tag == "br" else "\n\n---\n\n")
             case "ul" | "ol":
                 self._break("\n" if self._lists else "\n\n")
                 self._lists.append(None if tag == "ul" else 0)
             case "li":
                 self._item()
-            case "blockquote":
-                self._quote += 1
-                self._break("\n\n")
             case "pre":
                 self._write("\n\n```\n")
                 self._pre += 1
-            case "td" | "th":
-                self._cells += 1
-                self._write("| " if self._cells == 1 else " | ")
-            case "tr":
-                self._cells = 0
-                self._write("\n")
+            case "td" | "th" | "tr" | "table":
+                self._cell(tag)
             case _ if tag in _MARKS and not self._pre:
                 self._write(_MARKS[tag])
             case _ if tag in _BLOCKS:
-                self._rows = 0 if tag == "table" else self._rows
+                self._quote += tag == "blockquote"
                 self._break("\n\n")
             case _:
                 pass
+
+    def _cell(self, tag: str) -> None:
+        if tag == "table":
+            self._rows = 0
+            self._break("\n\n")
+        elif tag == "tr":
+            self._cells = 0
+            self._write("\n")
+        else:
+            self._cells += 1
+            self._write("| " if self._cells == 1 else " | ")
 
     def handle_endtag(self, tag: str) -> None:
         """End an element."""

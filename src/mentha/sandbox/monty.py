@@ -7,8 +7,12 @@ it may be killed at any time, and is when its caller gives up.
 
 import asyncio
 import contextlib
+import os
 import resource
-from collections.abc import Awaitable, Callable
+import signal
+import threading
+from collections.abc import Callable, Coroutine, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +28,7 @@ _MESSAGE_CHARS_MAX = 500
 
 _KINDS = {"MemoryError": "memory", "TimeoutError": "time", "RecursionError": "depth", "LookupError": "undefined", "NameError": "undefined"}
 
-Host = Callable[[str, str], Awaitable[str]]
+Host = Callable[[str, str], Coroutine[Any, Any, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +63,71 @@ class SnippetFailed(Exception):
         self.line = line
 
 
+class _Run:
+    """One snippet on its way, seen from two threads: the one that waits for its process, and the event loop, which may give it up."""
+
+    def __init__(self, code: str, inputs: dict[str, Any], host: Host | None, loop: asyncio.AbstractEventLoop) -> None:
+        self.code = code
+        self.inputs = inputs
+        self._host = host
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._pid: int | None = None
+        self._asked: Future[str] | None = None
+        self._is_abandoned = False
+
+    @contextlib.contextmanager
+    def on(self, pid: int | None) -> Generator[None]:
+        """While the snippet has this process, `abandon` kills it; afterwards it may be another tenant's."""
+        with self._lock:
+            if self._is_abandoned:
+                raise Unavailable("nobody waits for this expression any more")
+            self._pid = pid
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._pid = None
+
+    def ask(self, arguments: tuple[str, str]) -> str:
+        """The host's answer. It is made on the event loop; this thread waits."""
+        with self._lock:
+            if self._is_abandoned or self._host is None:
+                raise Unavailable("nobody waits for this expression any more")
+            self._asked = asyncio.run_coroutine_threadsafe(self._host(*arguments), self._loop)
+        return self._asked.result()
+
+    def abandon(self) -> None:
+        """Kill the process; the thread sees it crash and is free."""
+        with self._lock:
+            self._is_abandoned = True
+            if self._pid is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self._pid, signal.SIGKILL)
+            if self._asked is not None:
+                self._asked.cancel()
+
+
 class Monty:
-    """Up to `processes_max` processes, started on demand, all ended after `idle_s` without work. Belongs to one event loop."""
+    """Up to `processes_max` processes, started on demand, all ended after `idle_s` without work. Belongs to one event loop.
+
+    A thread waits for each process: the library's asynchronous side costs twice as much, and aborts an interpreter that ends soon
+    after its last snippet.
+    """
 
     def __init__(self, *, processes_max: int, bounds: Bounds, idle_s: float) -> None:
         self._processes_max = processes_max
         self._bounds = bounds
         self._idle_s = idle_s
-        self._opening = asyncio.Lock()
         self._pool: Any = None
-        self._running = 0
+        self._threads = ThreadPoolExecutor(processes_max, thread_name_prefix="expressions")
+        self._running: set[_Run] = set()
         self._idle: asyncio.TimerHandle | None = None
         self._ending: set[asyncio.Future[None]] = set()
         self._limited: set[int] = set()
 
     async def run(self, code: str, inputs: dict[str, Any], host: Host | None = None) -> Any:
-        """The value of the last line of `code`.
+        """The value of the last line of `code`. Cancelling kills the process that runs it.
 
         Args:
             inputs: names of the snippet; text, numbers and dictionaries of them.
@@ -84,38 +137,50 @@ class Monty:
             SnippetFailed: it raised or broke a limit.
             Unavailable: no process could be started.
         """
-        self._running += 1
+        loop = asyncio.get_running_loop()
+        run = _Run(code, inputs, host, loop)
+        self._running.add(run)
         self._stop_idling()
         try:
-            pool = await self._opened()
-            return await self._in_session(pool, code, inputs, host)
+            return await loop.run_in_executor(self._threads, self._work, self._opened(), run)
+        except asyncio.CancelledError:
+            run.abandon()
+            raise
         finally:
-            self._running -= 1
+            self._running.discard(run)
             if not self._running and self._pool is not None:
-                self._idle = asyncio.get_running_loop().call_later(self._idle_s, self._end)
+                self._idle = loop.call_later(self._idle_s, self._end)
 
     async def close(self) -> None:
-        """End all processes. Nothing may run any more."""
+        """End all processes. What still runs fails."""
         self._stop_idling()
+        for run in self._running:
+            run.abandon()
         self._end()
         if self._ending:
             await asyncio.wait(tuple(self._ending))
+        self._threads.shutdown(wait=False)
 
-    async def _in_session(self, pool: Any, code: str, inputs: dict[str, Any], host: Host | None) -> Any:
+    def _work(self, pool: Any, run: _Run) -> Any:
+        """What a thread does."""
         library: Any = lazy.load("pydantic_monty")
         try:
-            async with self._checkout(pool) as session:
-                self._limit(session.worker_pid)
-                turn = await session.feed_start(code, inputs=inputs, print_callback=_drop)
-                while not isinstance(turn, library.MontyComplete):
-                    turn = await self._answered(library, turn, host)
-                return turn.output
+            with self._checkout(pool) as session:
+                pid = session.worker_pid
+                self._limit(pid)
+                with run.on(pid):
+                    turn = session.feed_start(run.code, inputs=run.inputs, print_callback=_drop)
+                    while not isinstance(turn, library.MontyComplete):
+                        turn = _answered(library, turn, run)
+                    return turn.output
         except library.MontyCrashedError as error:
             if error.timed_out:
                 raise SnippetFailed("time", f"took longer than {self._bounds.time_s:g} s") from None
             raise SnippetFailed("memory", "used too much memory, or was nested too deeply: its process crashed") from None
         except library.MontyError as error:
             raise _failure(error, self._bounds) from None
+        except OSError as error:
+            raise Unavailable("a process that evaluates expressions could not be started") from error
 
     def _checkout(self, pool: Any) -> Any:
         bounds = self._bounds
@@ -128,31 +193,18 @@ class Monty:
         }
         return pool.checkout(script_name="expression", limits=limits)
 
-    async def _answered(self, library: Any, turn: Any, host: Host | None) -> Any:
-        """The next turn of a snippet that waits for the host."""
-        if isinstance(turn, library.AsyncFunctionSnapshot) and not turn.is_os_function and turn.function_name == "__host" and host:
-            return await turn.resume({"return_value": await host(*turn.args)})
-        if isinstance(turn, library.AsyncFunctionSnapshot):
-            return await turn.resume({"exc_type": "PermissionError", "message": f"{turn.function_name} is not available"})
-        # A name that nothing defines: the library raises NameError for it.
-        return await turn.resume_auto()
-
-    async def _opened(self) -> Any:
-        async with self._opening:
-            if self._pool is None:
-                library: Any = lazy.load("pydantic_monty")
-                pool = library.AsyncMonty(
-                    min_processes=0,
-                    max_processes=self._processes_max,
-                    request_timeout=self._bounds.time_s + GRACE_S,
-                    feed_duration_limit_grace=GRACE_S,
-                    max_checkouts_per_worker=SNIPPETS_MAX,
-                )
-                try:
-                    self._pool = await pool.__aenter__()
-                except (OSError, RuntimeError) as error:
-                    raise Unavailable("the processes that evaluate expressions could not be started") from error
-            return self._pool
+    def _opened(self) -> Any:
+        if self._pool is None:
+            library: Any = lazy.load("pydantic_monty")
+            self._pool = library.Monty(
+                min_processes=0,
+                max_processes=self._processes_max,
+                request_timeout=self._bounds.time_s + GRACE_S,
+                feed_duration_limit_grace=GRACE_S,
+                max_checkouts_per_worker=SNIPPETS_MAX,
+            )
+            self._pool.__enter__()
+        return self._pool
 
     def _stop_idling(self) -> None:
         if self._idle is not None:
@@ -163,7 +215,7 @@ class Monty:
         pool, self._pool = self._pool, None
         if pool is not None:
             self._limited.clear()
-            task = asyncio.ensure_future(pool.__aexit__(None, None, None))
+            task = asyncio.get_running_loop().run_in_executor(self._threads, pool.__exit__, None, None, None)
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
 
@@ -181,6 +233,16 @@ class Monty:
             resource.prlimit(pid, resource.RLIMIT_AS, (most, most))
             for which in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE):
                 resource.prlimit(pid, which, (0, 0))
+
+
+def _answered(library: Any, turn: Any, run: _Run) -> Any:
+    """The next turn of a snippet that waits for the host."""
+    if isinstance(turn, library.FunctionSnapshot):
+        if turn.function_name == "__host" and not turn.is_os_function:
+            return turn.resume({"return_value": run.ask(turn.args)})
+        return turn.resume({"exc_type": "PermissionError", "message": f"{turn.function_name} is not available"})
+    # A name that nothing defines: the library raises NameError for it.
+    return turn.resume_auto()
 
 
 def _failure(error: Any, bounds: Bounds) -> SnippetFailed:

@@ -31,10 +31,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from types import CodeType
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn, cast
 
 import orjson
 from jinja2 import ChainableUndefined, Template, TemplateSyntaxError, UndefinedError
@@ -101,12 +101,24 @@ _GLOBALS = {**DEFAULT_NAMESPACE, **surface()}
 _COMPILER = TenantEnvironment()
 
 
-def main(raw_options: str, functions: Mapping[str, Callable[..., Any]] | None = None) -> None:
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a worker does besides rendering.
+
+    Attributes:
+        functions: what can be called, by name. They need nothing that could only be imported later.
+        numbered: variables whose keys are numbers: JSON makes text of them.
+    """
+
+    functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict[str, Callable[..., Any]])
+    numbered: frozenset[str] = frozenset()
+
+
+def main(raw_options: str, offer: Offer | None = None) -> None:
     """Lock this process down, then answer requests until standard input ends.
 
     Args:
         raw_options: the fields of `Options`, as JSON.
-        functions: what can be called besides rendering, by name. They need nothing that could only be imported later.
     """
     options = Options(**orjson.loads(raw_options))
     _close_inherited()
@@ -122,19 +134,20 @@ def main(raw_options: str, functions: Mapping[str, Callable[..., Any]] | None = 
     _send(outgoing, b'{"ready":true}')
     while (request := _receive(incoming)) is not None:
         _limit_cpu(options.timeout_s)
-        _send(outgoing, answer(request, options.output_bytes_max, memory, functions or {}))
+        _send(outgoing, answer(request, options.output_bytes_max, memory, offer or Offer()))
 
 
-def answer(raw: bytes, output_bytes_max: int, memory: "_Memory", functions: Mapping[str, Callable[..., Any]]) -> bytes:
+def answer(raw: bytes, output_bytes_max: int, memory: "_Memory", offer: Offer) -> bytes:
     """The answer to one request, both as JSON."""
     texts: list[str] = []
     try:
         request = orjson.loads(raw)
         if "call" in request:
-            return _called(functions[request["call"]], request["arguments"], output_bytes_max, memory)
+            return _called(offer.functions[request["call"]], request["arguments"], output_bytes_max, memory)
         templates = request["templates"]
+        variables = {name: _numbered(value) if name in offer.numbered else value for name, value in request["variables"].items()}
         try:
-            for text in rendered(templates, request["variables"], output_bytes_max):
+            for text in rendered(templates, variables, output_bytes_max):
                 texts.append(text)  # noqa: PERF402 - the list must show how far it came
         except Exception as error:  # noqa: BLE001 - code of tenants may raise anything; all of it becomes an answer
             return orjson.dumps(failure(error, templates[len(texts)]) | {"template": len(texts)})
@@ -161,6 +174,12 @@ def _failed_call(error: Exception) -> dict[str, Any]:
         return {"failed": "depth", "text": "", "last": True}
     text = str(error).encode("utf-8", "replace").decode()[:MESSAGE_CHARS_MAX]
     return {"failed": "error", "text": f"{type(error).__name__}: {text}" if text else type(error).__name__, "last": False}
+
+
+def _numbered(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {int(key) if key.isdigit() else key: item for key, item in cast("dict[str, Any]", value).items()}
 
 
 def _plain(value: Any) -> Any:
