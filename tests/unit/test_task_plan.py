@@ -52,7 +52,9 @@ def test_steps_that_call_have_their_defaults() -> None:
         "auto_run_tools": False,
         "disable_cache": False,
     }
-    assert step({"prompt": {"role": "user", "content": {"type": "text", "text": "x"}}})["prompt"][0]["content"] == [{"type": "text", "text": "x"}]
+    assert step({"prompt": {"role": "user", "content": {"type": "text", "text": "x"}}})["prompt"][0]["content"] == [
+        {"type": "text", "text": "x"}
+    ]
     assert step({"embed": "x"}) == {"kind": "embed", "text": "x"}
     assert step({"search": "x"}) == {"kind": "search", "owner": "agent", "owner_id": None, "query": {"text": "x"}}
     asked = {"text": "$ _", "user_id": "$ user.id", "limit": "$ 3", "mode": "hybrid"}
@@ -95,7 +97,9 @@ def test_plan_is_whole_when_its_tools_are_put_in_and_looks_like_nothing_else() -
     # Data of an author that looks like a prompt with tools is data.
     trap = {"kind": "prompt", "kind_": "prompt", "tools": [{"inline": 0}]}
     held = {"prompt": "x", "tools": [{**GET, "name": "own"}, {"ref": {"name": "call"}}]}
-    made = draft([{"evaluate": trap}, {"parallel": {"tools": [{"over": "$ _", "map": [held]}]}}], tools=[GET], inherit_tools=True, sub=[held])
+    made = draft(
+        [{"evaluate": trap}, {"parallel": {"tools": [{"over": "$ _", "map": [held]}]}}], tools=[GET], inherit_tools=True, sub=[held]
+    )
     assert made.plan["interpreter"] == INTERPRETER
     assert made.plan["grammar"] == GRAMMAR
     tools = [{"id": str(index), **tool} for index, tool in enumerate(made.tools)]

@@ -70,7 +70,14 @@ def test_alias_stands_for_what_its_anchor_named_and_merges_leave_what_is_there()
 
 def test_line_of_a_part_is_that_of_the_nearest_one_that_stands_there() -> None:
     made = loads_yaml(b"a:\n- b: 1\n- c: &x\n    d: 1\ne: *x\n", depth_max_levels=64)
-    assert [made.line_of(path) for path in ((), ("a",), ("a", 0, "b"), ("a", 1, "c", "d"), ("e", "d"), ("a", 1, "gone", 7))] == [1, 1, 2, 4, 5, 3]
+    assert [made.line_of(path) for path in ((), ("a",), ("a", 0, "b"), ("a", 1, "c", "d"), ("e", "d"), ("a", 1, "gone", 7))] == [
+        1,
+        1,
+        2,
+        4,
+        5,
+        3,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +90,7 @@ def test_line_of_a_part_is_that_of_the_nearest_one_that_stands_there() -> None:
         ("a: &a [*a]", "stands for nothing", 1),
         ("? [1]\n: 2", "must be text", 1),
         ("a: 1\n---\nb: 2", "several", 2),
-        ("a: [1,\nb: 2", "not valid", 2),
+        ("a: [1,\nb: 2", "not valid", 3),
         ("a: {<<: 1}", "objects alone", 1),
         (b"\xff\xfe\xfa", "not valid", 1),
         ("a: \x07", "not valid", 1),
@@ -92,7 +99,7 @@ def test_line_of_a_part_is_that_of_the_nearest_one_that_stands_there() -> None:
 def test_what_json_cannot_say_is_refused_with_its_line(text: str | bytes, word: str, line: int) -> None:
     message, found = refusal(text)
     assert word in message
-    assert found == line or isinstance(text, bytes) or "\x07" in text
+    assert found == line
 
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(

@@ -244,9 +244,5 @@ def masked(tool: JsonObject) -> JsonObject:
 
 
 def shown(tool: JsonObject) -> JsonObject:
-    """A stored tool as answers have it: every member, secrets masked; a function has the tool's name and description inside, too."""
-    kind, made = tool["type"], masked(tool)
-    if kind == "function":
-        description = made["description"] if made["description"] is not None else made[kind].get("description")
-        made[kind] = {**made[kind], "name": made["name"], "description": description}
-    return {**dict.fromkeys(TOOL_TYPES), **made, **({} if tool.get("inline") else {"inherited": False})}
+    """A stored tool as answers have it: every member, secrets masked."""
+    return {**dict.fromkeys(TOOL_TYPES), **masked(tool), **({} if tool.get("inline") else {"inherited": False})}
