@@ -79,7 +79,7 @@ async def patch_task(agent_id: UUID, task_id: UUID, body: PatchTaskRequest, tena
 @router.delete("/agents/{agent_id}/tasks/{task_id}", status_code=202, responses=errors(404))
 async def delete_task(agent_id: UUID, task_id: UUID, tenant: TenantId, tx: Tx) -> ResourceDeletedResponse:
     """Delete Task"""
-    return ResourceDeletedResponse(id=task_id, deleted_at=await tasks.delete(tx, tenant, agent_id, task_id))
+    return ResourceDeletedResponse(id=task_id, deleted_at=await tasks.delete(tx, tenant, task_id, agent_id=agent_id))
 
 
 @router.get("/tasks/{task_id}", response_model=Task, responses=errors(404))
