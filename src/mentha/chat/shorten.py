@@ -1,7 +1,7 @@
 """The rounds of one turn, made shorter where they alone would exceed its budget: results of tools above all, the oldest first. Pure.
 
 Each is cut as far as it has to be: to its beginning, and where that is not enough of all of them, to a note that something stood there.
-Then what the model said itself goes, the arguments of its calls. Only what is sent is shorter; what is stored is whole.
+Then go the arguments of the model's calls, and last of all the newest results. Only what is sent is shorter; what is stored is whole.
 """
 
 from collections.abc import Sequence
@@ -26,11 +26,19 @@ def shortened(messages: Sequence[JsonObject], counts: Sequence[int], over: int) 
         counts: raw tokens of each message.
     """
     work = _Work(list(messages), list(counts), over)
-    for stage in (work.to_beginning, work.to_note, work.without_arguments):
-        for at in range(len(messages)):
+    newest = max((at for at, message in enumerate(messages) if message["role"] != "tool"), default=0)
+    everything = range(len(messages))
+    stages = (
+        (work.to_beginning, everything),
+        (work.to_note, everything[:newest]),
+        (work.without_arguments, everything),
+        (work.to_note, everything[newest:]),
+    )
+    for change, places in stages:
+        for at in places:
             if work.over <= 0:
                 break
-            stage(at)
+            change(at)
     return work.messages, work.counts
 
 

@@ -18,7 +18,7 @@ from mentha.tools.schemas import Fault, Schema, compile_schema
 SCHEMAS_MAX = 256
 FAULTS_TOLD_MAX = 10
 
-_compiled: OrderedDict[bytes, Schema | None] = OrderedDict()
+known_schemas: OrderedDict[bytes, Schema | None] = OrderedDict()
 
 
 def check(tool: JsonObject, given: JsonObject) -> None:
@@ -58,12 +58,12 @@ def _shown(fault: Fault) -> str:
 def _schema(parameters: JsonObject) -> Schema | None:
     """The schema, compiled; None where it can't be."""
     key = hashlib.sha256(dumps(parameters)).digest()
-    if key not in _compiled:
+    if key not in known_schemas:
         try:
-            _compiled[key] = compile_schema(parameters)
+            known_schemas[key] = compile_schema(parameters)
         except SchemaInvalid:
-            _compiled[key] = None
-        while len(_compiled) > SCHEMAS_MAX:
-            _compiled.popitem(last=False)
-    _compiled.move_to_end(key)
-    return _compiled[key]
+            known_schemas[key] = None
+        while len(known_schemas) > SCHEMAS_MAX:
+            known_schemas.popitem(last=False)
+    known_schemas.move_to_end(key)
+    return known_schemas[key]

@@ -9,9 +9,9 @@ import binascii
 import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from urllib.parse import unquote, unquote_plus
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
-from mentha.core.json import JsonValue
+from mentha.core.json import JsonValue, dumps
 
 # Of one secret.
 TEXTS_MAX = 200
@@ -49,10 +49,16 @@ def _texts(secret: JsonValue) -> Iterator[str]:
 
 
 def _of_text(secret: str) -> Iterator[str]:
-    # In an address it is percent-encoded; what comes back is not.
+    # In an address of the tool it is percent-encoded; what comes back is not.
     for text in dict.fromkeys((secret, unquote(secret), unquote_plus(secret), secret.strip())):
         yield text
+        yield from _sent(text)
         yield from _parts(text)
+
+
+def _sent(text: str) -> Iterator[str]:
+    """The text as it goes out in an address or in a body: what repeats all that came repeats that, maybe in base64."""
+    yield from {quote(text, safe=""), quote_plus(text), dumps(text).decode()[1:-1]} - {text}
 
 
 def _parts(text: str) -> Iterator[str]:
