@@ -173,7 +173,8 @@ def _late(state: State, frame: Frame, now: float, dues: list[float]) -> list[Row
 
 def _command(frame: Frame, do: moves.Do) -> Command:
     scope, workflow = frame.key
-    key = f"{scope}/{workflow}/{frame.pc}/{frame.attempt}/{do.kind}{do.stage}"
+    # The row that began the frame is in it: a compound step that is tried again begins branches of the same names.
+    key = f"{scope}/{workflow}/{frame.opened}/{frame.pc}/{frame.attempt}/{do.kind}{do.stage}"
     return Command(key, frame.key, frame.pc, frame.attempt, do.kind, do.args)
 
 
@@ -222,7 +223,7 @@ def _branches(state: State, frame: Frame, begun: list[tuple[str, Any]], now: flo
 def _call(state: State, frame: Frame, workflow: str, arguments: Any, now: float) -> list[Row]:
     if too_deep := _too_deep(state, frame):
         return _failure(state, frame, too_deep, now)
-    scope = called_scope(frame.key, frame.pc, frame.attempt)
+    scope = called_scope(frame.key, frame.opened, frame.pc, frame.attempt)
     entry = _row("step", frame, arguments, now, to=_target(scope, workflow, 0), metadata=_told(frame, {}))
     return [entry, _begin(scope, workflow, arguments, now)]
 
@@ -238,41 +239,38 @@ def _too_deep(state: State, frame: Frame) -> Fail | None:
 
 def _failure(state: State, frame: Frame, failure: Fail, now: float) -> list[Row]:
     """What an error makes: another attempt, a branch that handles it, or the end; looked for from the step outwards."""
+    error: JsonObject = {"message": failure.message, "kind": failure.kind, "workflow": frame.key[1], "step": frame.pc}
     inner: FrameKey | None = None
     at: Frame | None = frame
     while at is not None:
-        if rows := _handled(at, inner, failure, now):
+        if rows := _handled(at, inner, failure, error, now):
             return rows
         inner, at = at.key, state.frames[at.caller] if at.caller else None
-    return [_row("error", frame, failure.message, now, metadata=_told(frame, {"error": _error(frame, failure), **failure.metadata}))]
+    return [_row("error", frame, failure.message, now, metadata=_told(frame, {"error": error, **failure.metadata}))]
 
 
-def _handled(frame: Frame, inner: FrameKey | None, failure: Fail, now: float) -> list[Row]:
+def _handled(frame: Frame, inner: FrameKey | None, failure: Fail, error: JsonObject, now: float) -> list[Row]:
     """What one frame makes of an error in its step, where `inner` is the branch it comes from; nothing where it passes."""
     step = frame.step
     if frame.handles:
         return []
     if step["kind"] == "try_catch" and step["catch"] is not None and inner and inner[1].endswith(f".{TRY}"):
-        return [_handler(frame, CATCH, failure, now)]
+        return [_handler(frame, CATCH, error, now)]
     policy = step["retry"] or (POLICY if inner is None and failure.can_retry else None)
     if policy and frame.attempt < policy["attempts_max"]:
-        return [_again(frame, policy, failure, now)]
-    return [_handler(frame, ON_ERROR, failure, now)] if step["on_error"] else []
+        return [_again(frame, policy, failure, error, now)]
+    return [_handler(frame, ON_ERROR, error, now)] if step["on_error"] else []
 
 
-def _again(frame: Frame, policy: JsonObject, failure: Fail, now: float) -> Row:
+def _again(frame: Frame, policy: JsonObject, failure: Fail, error: JsonObject, now: float) -> Row:
     delay_s = min(policy["delay_s"] * policy["factor"] ** (frame.attempt - 1), policy["delay_max_s"])
-    metadata = {"attempt": frame.attempt, "due_at": now + max(delay_s, failure.after_s), "error": _error(frame, failure)}
+    metadata = {"attempt": frame.attempt, "due_at": now + max(delay_s, failure.after_s), "error": error}
     return _row("retry", frame, failure.message, now, metadata=_told(frame, metadata))
 
 
-def _handler(frame: Frame, suffix: str, failure: Fail, now: float) -> Row:
-    given = {"error": _error(frame, failure), "input": frame.input}
+def _handler(frame: Frame, suffix: str, error: JsonObject, now: float) -> Row:
+    given = {"error": error, "input": frame.input}
     return _begin(frame.key[0], branch(frame.key[1], frame.pc, suffix), given, now)
-
-
-def _error(frame: Frame, failure: Fail) -> JsonObject:
-    return {"message": failure.message, "kind": failure.kind, "workflow": frame.key[1], "step": frame.pc}
 
 
 def _begin(scope: str, workflow: str, given: Any, now: float) -> Row:

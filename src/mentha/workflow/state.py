@@ -55,6 +55,7 @@ class Frame:
 
     Attributes:
         caller: the frame whose step it works for; None for main.
+        opened: the number of the row that began it.
         input: what the step gets, `_`.
         at: since when it is at this step, or at this attempt.
         attempt: 1 and up.
@@ -65,13 +66,15 @@ class Frame:
         results: what its branches gave, by suffix; that of a called workflow under `call`.
         wait: "open" until an answer comes, then "answered".
         turns: of a prompt that waited for its client: what it had kept, and what the client sent.
-        failed: what the branch that handles an error handles.
+        handles: whether a branch that handles an error works for it.
+        errors: of the attempts before.
         returned: the value that a `return` in a branch ends this frame with, in a list.
     """
 
     key: FrameKey
     steps: list[Step]
     caller: FrameKey | None
+    opened: int
     input: JsonValue
     at: float
     pc: int = 0
@@ -173,7 +176,7 @@ def apply(state: State, row: Row) -> None:
 
 
 def _open(state: State, row: Row, caller: Frame | None) -> None:
-    frame = Frame(row.frame, steps_of(state.plan, row.workflow), caller.key if caller else None, row.output, row.at)
+    frame = Frame(row.frame, steps_of(state.plan, row.workflow), caller.key if caller else None, state.seq, row.output, row.at)
     state.frames[frame.key] = frame
     if not frame.is_branch:
         state.scopes[row.scope_id] = Scope(row.workflow)
@@ -312,7 +315,7 @@ def dump(state: State) -> JsonObject:
 
 
 _PLAIN = (
-    *("input", "at", "pc", "attempt", "due", "work", "started", "results", "wait", "answer", "turns"),
+    *("opened", "input", "at", "pc", "attempt", "due", "work", "started", "results", "wait", "answer", "turns"),
     *("handles", "errors", "returned"),
 )
 
@@ -324,7 +327,7 @@ def load(plan: JsonObject, execution_id: UUID, given: JsonValue, dumped: JsonObj
     for known in dumped["frames"]:
         key: FrameKey = (known["key"][0], known["key"][1])
         caller = (known["caller"][0], known["caller"][1]) if known["caller"] else None
-        frame = Frame(key, steps_of(plan, key[1]), caller, None, 0.0, live={(one[0], one[1]) for one in known["live"]})
+        frame = Frame(key, steps_of(plan, key[1]), caller, 0, None, 0.0, live={(one[0], one[1]) for one in known["live"]})
         for name in _PLAIN:
             setattr(frame, name, known[name])
         state.frames[key] = frame

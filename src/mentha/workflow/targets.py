@@ -67,7 +67,7 @@ def main_scope(execution_id: UUID) -> str:
     return str(uuid5(execution_id, MAIN))
 
 
-def called_scope(frame: FrameKey, step: int, attempt: int) -> str:
+def called_scope(frame: FrameKey, opened: int, step: int, attempt: int) -> str:
     """The scope of a workflow that a step calls: the same whenever it is asked for, another for each call."""
     scope, workflow = frame
-    return str(uuid5(UUID(scope), f"{workflow}/{step}/{attempt}"))
+    return str(uuid5(UUID(scope), f"{workflow}/{opened}/{step}/{attempt}"))
