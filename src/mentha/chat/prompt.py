@@ -139,18 +139,7 @@ def body(model: str, prompt: Prompt, options: JsonObject, *, stream: bool) -> by
 
 def offered(drafted: Drafted) -> JsonObject:
     """Tools and choice as OpenAI's API has them; empty where there are none."""
-    if not drafted.tools:
-        return {}
-    tools = [{"type": "function", "function": offer.function_of(tool)} for tool in drafted.tools]
-    return {"tools": tools, **({"tool_choice": drafted.tool_choice} if drafted.tool_choice else {})}
-
-
-def with_choice(options: JsonObject, first: Any, choice: Any) -> JsonObject:
-    """Options of one round: those of the turn, with `choice` where it is another one than the turn's own, `first`."""
-    if choice == first or "tools" not in options:
-        return options
-    rest = {name: value for name, value in options.items() if name != "tool_choice"}
-    return {**rest, "tool_choice": choice} if choice else rest
+    return offer.offered(drafted.tools, drafted.tool_choice)
 
 
 def _settings(agent: JsonObject, request: ChatInput) -> tuple[JsonObject, list[str]]:
