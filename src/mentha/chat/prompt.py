@@ -10,11 +10,12 @@ from typing import Any
 from mentha.chat import budget
 from mentha.chat.budget import Fitted
 from mentha.chat.context import Context
-from mentha.chat.messages import Draft, drafts, templates_of, with_texts
+from mentha.chat.messages import drafts, templates_of, with_texts
 from mentha.chat.recalled import Recalled
 from mentha.core.errors import BadRequest, FieldInvalid
 from mentha.core.json import JsonObject, dumps
 from mentha.tools import offer
+from mentha.tools.messages import Draft
 from mentha.wire.chat import OPTIONS, ChatInput, NamedToolChoice
 from mentha.wire.default_template import DEFAULT_SYSTEM_TEMPLATE
 from mentha.wire.tools import plain, shown
