@@ -60,7 +60,9 @@ async def get(tx: Tx, tenant: UUID, agent_id: UUID, tool_id: UUID) -> Tool:
     return tool_of(_found(await tx.fetchrow(GET, tenant, agent_id, tool_id), "get"))
 
 
-SEALED = "SELECT x.id, x.name, x.type, x.description, x.spec FROM tools x WHERE x.tenant_id = $1 AND x.agent_id = $2 ORDER BY x.created_at, x.id"
+SEALED = (
+    "SELECT x.id, x.name, x.type, x.description, x.spec FROM tools x WHERE x.tenant_id = $1 AND x.agent_id = $2 ORDER BY x.created_at, x.id"
+)
 
 
 async def sealed(tx: Tx, tenant: UUID, agent_id: UUID) -> list[JsonObject]:

@@ -32,7 +32,7 @@ def expressions_in(kind: str, spec: JsonObject) -> list[str]:
     """The texts to evaluate. References to secrets alone are none: they are looked up without a sandbox."""
     found: list[str] = []
 
-    def note(text: str, in_address: bool) -> str:  # noqa: FBT001 - called by position, by `_changed` alone
+    def note(text: str, in_address: bool) -> str:
         found.extend(_parts(kind, text, in_address=in_address))
         return text
 
@@ -49,7 +49,7 @@ def filled(kind: str, spec: JsonObject, made: Sequence[JsonValue], value: Callab
     """
     left = iter(made)
 
-    def put(text: str, in_address: bool) -> JsonValue:  # noqa: FBT001 - called by position, by `_changed` alone
+    def put(text: str, in_address: bool) -> JsonValue:
         parts = _parts(kind, text, in_address=in_address)
         if parts and not in_address:
             return next(left)
@@ -96,7 +96,7 @@ def _changed(kind: str, spec: JsonObject, change: Change) -> JsonObject:
     return done
 
 
-def _walked(part: JsonValue, change: Change, in_address: bool) -> JsonValue:  # noqa: FBT001 - of two private functions
+def _walked(part: JsonValue, change: Change, in_address: bool) -> JsonValue:
     if isinstance(part, dict):
         return {name: _walked(inner, change, in_address) for name, inner in part.items()}
     if isinstance(part, list):

@@ -20,8 +20,8 @@ NAMES_MAX = 10_000
 # Shorter values are looked for as whole texts only, and the shortest not at all: they are no secrets.
 WHOLE_CHARS_MIN = 3
 
-_OPENING = "‹secret:"
-_MARK = re.compile(_OPENING + r"(\w{1,255}):([\w-]{16})›", re.ASCII)
+_OPENING, _CLOSING = "\u2039secret:", "\u203a"
+_MARK = re.compile(_OPENING + r"(\w{1,255}):([\w-]{16})" + _CLOSING, re.ASCII)
 _NAMED = re.compile(r"\bsecrets\s*(?:\.\s*([A-Za-z_]\w*)(?!\w*\s*\()|\[\s*['\"](\w+))", re.ASCII)
 _WORD = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
@@ -40,7 +40,7 @@ class Hidden:
     def __init__(self, values: Mapping[str, str], sign: Sign, check: Check) -> None:
         self.values = dict(values)
         self._check = check
-        self._marks = {value: f"{_OPENING}{name}:{sign(name)}›" for name, value in values.items() if len(value) >= WHOLE_CHARS_MIN}
+        self._marks = {value: f"{_OPENING}{name}:{sign(name)}{_CLOSING}" for name, value in values.items() if len(value) >= WHOLE_CHARS_MIN}
         within = sorted((value for value in self._marks if len(value) >= FORM_CHARS_MIN), key=len, reverse=True)
         self._within = re.compile("|".join([_MARK.pattern, *map(re.escape, within)]))
         self._forms = Redactor(texts_of_all(values.values()))
@@ -92,7 +92,9 @@ def names_in(expression: str) -> list[str]:
 
 def without_marks(value: JsonValue) -> JsonValue:
     """What a client sends, with marks made illegible: one that it was shown must not be opened for it."""
-    return _mapped(value, lambda text: text.replace(_OPENING, "‹secret "), lambda number: number) if _OPENING.encode() in dumps(value) else value
+    if _OPENING.encode() not in dumps(value):
+        return value
+    return _mapped(value, lambda text: text.replace(_OPENING, _OPENING.replace(":", " ")), lambda number: number)
 
 
 def _texts(value: JsonValue) -> Iterator[str]:

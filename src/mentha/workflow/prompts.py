@@ -29,7 +29,7 @@ def to_evaluate(prompt: JsonValue) -> JsonValue:
 
 
 def messages_of(prompt: JsonValue, evaluated: JsonValue) -> list[JsonObject]:
-    """The messages that a prompt sends, as providers take them. A text that gives a list is one of messages; anything else is one of a user.
+    """The messages that a prompt sends, as providers take them. A text may give a list of them; anything else is one of a user.
 
     Raises:
         PromptInvalid: they are no messages.
@@ -120,7 +120,9 @@ def _content(value: JsonValue) -> JsonValue:
     """Text and parts as they are; any other JSON, which an expression may give, as text."""
     if value is None or isinstance(value, str):
         return value
-    is_parts = isinstance(value, list) and value and all(isinstance(part, str) or (isinstance(part, dict) and "type" in part) for part in value)
+    is_parts = (
+        isinstance(value, list) and value and all(isinstance(part, str) or (isinstance(part, dict) and "type" in part) for part in value)
+    )
     return value if is_parts else _text(value)
 
 
@@ -133,8 +135,8 @@ def _by_id(ids: list[str], given: JsonValue) -> dict[str, Any]:
         return {name: value for name, value in given.items() if name in ids}
     if not isinstance(given, list):
         return {}
-    answers = [each for each in given if isinstance(each, dict) and each.get("tool_call_id", each.get("id")) in ids]
-    return {each.get("tool_call_id", each.get("id")): _result(each) for each in answers}
+    named = [(each.get("tool_call_id", each.get("id")), each) for each in given if isinstance(each, dict)]
+    return {str(call_id): _result(each) for call_id, each in named if call_id in ids}
 
 
 def _result(answer: JsonObject) -> JsonValue:

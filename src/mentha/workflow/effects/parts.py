@@ -41,7 +41,7 @@ class Parts:
     provider_keys: ProviderKeys
 
 
-class Stopped(Exception):  # noqa: N818 - no error of its own: it carries the one that the step fails with
+class Stopped(Exception):
     """Ends a command with a failure that is already in words."""
 
     def __init__(self, failure: Fail) -> None:

@@ -70,7 +70,11 @@ async def ask(job: Job) -> Done:
     outcome = await _answered(job, step, tools, asking, messages)
     before = [Usage(**turns[-1]["state"]["usage"])] if turns and turns[-1]["state"]["usage"] else []
     usage = summed([*before, outcome.completion.usage])
-    whole = [*messages, *(each for done in outcome.rounds for each in (done.message, *done.results)), prompts.assistant_of(outcome.completion)]
+    whole = [
+        *messages,
+        *(each for done in outcome.rounds for each in (done.message, *done.results)),
+        prompts.assistant_of(outcome.completion),
+    ]
     if step["auto_run_tools"] and outcome.completion.tool_calls:
         kept = {"messages": whole, "calls": outcome.completion.tool_calls, "usage": prompts.usage_of(usage)}
         return Done({"wait": outcome.completion.tool_calls, "state": kept})
@@ -127,7 +131,11 @@ async def _asking(job: Job, step: JsonObject, tools: dict[str, JsonObject]) -> _
         ProviderError: no provider serves the model.
     """
     parts, agent = job.parts, job.run.around.agent
-    merged: JsonObject = {"model": agent.get("model"), **(agent.get("default_settings") or {}), **await job.evaluated(step["settings"] or {})}
+    merged: JsonObject = {
+        "model": agent.get("model"),
+        **(agent.get("default_settings") or {}),
+        **await job.evaluated(step["settings"] or {}),
+    }
     settings = {name: value for name, value in merged.items() if value is not None}
     model = settings.pop("model", None) or parts.settings.default_model
     if not isinstance(model, str):
@@ -148,9 +156,7 @@ def _choice(wanted: JsonValue, tools: dict[str, JsonObject]) -> JsonValue:
     return {"type": "function", "function": {"name": name}}
 
 
-async def _answered(
-    job: Job, step: JsonObject, tools: dict[str, JsonObject], asking: _Asking, messages: list[JsonObject]
-) -> Outcome:
+async def _answered(job: Job, step: JsonObject, tools: dict[str, JsonObject], asking: _Asking, messages: list[JsonObject]) -> Outcome:
     if not (step["auto_run_tools"] and tools):
         return Outcome(await asking(dumps(messages), asking.choice), [], [])
     settings = job.parts.settings
