@@ -6,7 +6,7 @@
 
 A mark holds only for the execution that it was made in: its tag is made with the server's key, so that nobody can have a secret put
 somewhere by writing its mark into an input. Known are the secrets whose names stand in a text of the plan that names `secrets`.
-"""
+"""  # noqa: RUF002 - a mark looks like nothing else
 
 import re
 from collections.abc import Callable, Iterator, Mapping
