@@ -133,7 +133,10 @@ async def test_secret_that_does_not_exist_is_named(world: World) -> None:
 
 
 async def test_api_call_gives_status_headers_content_and_json(world: World, outside: WildServer) -> None:
-    spec = {"headers": {"x-fixed": "1"}, "params_schema": {"type": "object", "properties": {"q": {"type": "string"}}, "required": ["q"]}}
+    spec: Any = {
+        "headers": {"x-fixed": "1"},
+        "params_schema": {"type": "object", "properties": {"q": {"type": "string"}}, "required": ["q"]},
+    }
     parts = {"params": {"q": "$ _.city"}, "headers": {"x-fixed": "2", "x-more": "3"}, "json": {"a": [1]}}
     ran = await world.run(with_tools([api_call(outside, **spec)], tool("call", parts)), {"city": "São Paulo"})
     seen = outside.seen[-1]
@@ -163,6 +166,8 @@ async def test_idempotency_key_is_the_calls_own_and_yields_to_the_authors(world:
 async def test_status_that_may_pass_is_repeated_and_others_are_not(world: World, outside: WildServer) -> None:
     busy = await world.run(with_tools([api_call(outside, "/status/503/7")], tool("call", {})))
     assert "status 503" in busy.error
+    # Every attempt comes under the key of the first.
+    assert len({seen.headers["idempotency-key"] for seen in outside.seen}) == 1
     retries = [row for row in busy.log if row.type == "retry"]
     assert len(retries) == 4
     assert all(row.metadata["due_at"] - row.at >= 7 for row in retries)

@@ -10,9 +10,9 @@ import pytest
 import pytest_asyncio
 
 from mentha.workflow.moves import Done
-from tests.support.effects import World, open_world
+from tests.support.effects import Running, World, open_world
 from tests.support.flow import evaluate, plan, step
-from tests.support.model_server import ModelServer, error, text, tool_calls
+from tests.support.model_server import ModelServer, error, hang, text, tool_calls
 from tests.support.wild_server import answer, saying, wild_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -200,24 +200,28 @@ async def test_secret_reaches_the_model_and_its_tools_and_no_row_or_journal(worl
     assert SECRET.encode() not in b"".join(row["message"] + (row["result"] or b"") for row in kept)
 
 
-async def test_worker_that_takes_over_repeats_no_call_that_has_ended(world: World, models: ModelServer) -> None:
-    models.script("gpt-x", tool_calls([("call", {"json": {"n": 1}})]))
+async def test_neither_another_attempt_nor_another_worker_repeats_a_call_that_has_ended(world: World, models: ModelServer) -> None:
     async with wild_server(saying(answer(body=b'{"ok":true}', content_type="application/json"))) as outside:
         spec = {"method": "POST", "url": outside.url()}
         post = {"name": "call", "description": None, "type": "api_call", "api_call": spec}
-        ran = await world.begin(acting(post))
+        models.script("gpt-x", tool_calls([("call", {"json": {"n": 1}})]), error(500, "broken"), text("done"), text("done once more"))
+        ran = await world.begin(acting(post, unwrap=True))
         (command,) = ran.commands()
-        models.script("gpt-x", error(500, "broken"), text("unseen"))
-        first = await world.effects.run(ran.context, ran.state, command)
-        assert not isinstance(first, Done)
-        assert (first.can_retry, len(outside.seen)) == (True, 1)
-        models.reset()
-        models.script("gpt-x", text("done"))
-        second = await world.effects.run(ran.context, ran.state, command)
-        assert isinstance(second, Done)
-        assert second.value["output"]["choices"][0]["message"]["content"] == "done"
-        assert (len(outside.seen), len(models.requests)) == (1, 1)
-        assert outside.seen[0].headers["idempotency-key"] == f"{ran.context.execution_id}/{command.key}/0/0"
+        assert (await ran.go()).output == "done"
+        assert [row.type for row in ran.log] == ["init", "retry", "finish"]
+        again = await world.effects.run(ran.context, (await _begun_again(world, ran)).state, command)
+        assert isinstance(again, Done)
+        assert again.value["output"] == "done once more"
+        assert (len(outside.seen), len(models.requests)) == (1, 4)
+        assert outside.seen[0].headers["idempotency-key"].startswith(f"{ran.context.execution_id}/")
+
+
+async def _begun_again(world: World, ran: Running) -> Running:
+    """The execution as a worker finds it that knows nothing of the first attempt."""
+    context = ran.context
+    begun = await world.begin(context.plan, tenant=context.tenant, execution_id=context.execution_id)
+    begun.commands()
+    return begun
 
 
 async def test_provider_that_is_busy_is_asked_again_when_it_says_and_one_that_refuses_is_not(world: World, models: ModelServer) -> None:
@@ -242,8 +246,6 @@ async def test_tenants_own_key_is_used_for_its_provider(world: World, models: Mo
 
 
 async def test_prompt_that_is_cancelled_closes_its_call(world: World, models: ModelServer) -> None:
-    from tests.support.model_server import hang
-
     models.script("gpt-x", hang())
     ran = await world.begin(plan(prompt("hi")))
     (command,) = ran.commands()

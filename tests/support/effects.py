@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +45,7 @@ class World:
         async with self.runtime.database.transaction() as tx:
             await tx.execute("INSERT INTO tenants (id, name) VALUES ($1, $2)", tenant, f"t{tenant.hex}")
             for name, value in named.items():
-                wanted = CreateSecretRequest(name=name, value=SecretStr(value))
+                wanted = CreateSecretRequest(name=name, value=SecretStr(value), description=None)
                 await secrets.create(tx, tenant, wanted, vault=self.runtime.vault)
         return tenant
 
@@ -140,14 +140,14 @@ class Running:
 
 
 @asynccontextmanager
-async def open_world(dsn: str, home: Path, models_url: str, **settings: Any) -> AsyncIterator[World]:
+async def open_world(dsn: str, home: Path, models_url: str, **settings: Any) -> AsyncGenerator[World]:
     """A world whose provider is at `models_url`, and whose tenants may call servers of ours."""
     environ = {"OPENAI_BASE_URL": models_url, "OPENAI_API_KEY": "sk-operator", "DATABASE_URL": dsn, "MENTHA_ENCRYPTION_KEY": KEY_TEXT}
     flags = {"home": home, "outbound_allow": ALLOWED, **settings}
     loaded = config.load(environ=environ, flags=flags)
     async with open_runtime(loaded, serves=False) as runtime:
         expressions = Expressions(loaded)
-        chat = runtime.turns._parts
+        chat = runtime.turns._parts  # pyright: ignore[reportPrivateUsage] - the runtime has no other way to its tools
         parts = Parts(loaded, runtime.database, runtime.providers, expressions, chat.tools, runtime.vault, chat.provider_keys)
         try:
             yield World(runtime, Effects(parts), parts)

@@ -73,6 +73,9 @@ class Hidden:
         return "".join([*parts, self._forms.text(text[end:])])
 
 
+NOTHING = Hidden({}, str, lambda _name, _tag: False)
+
+
 def words_in(value: JsonValue) -> set[str]:
     """Everything that may be the name of a secret: the words of each text that names `secrets`, and what an `api_call` lists under it."""
     if b"secrets" not in dumps(value):

@@ -28,7 +28,7 @@ from mentha.workflow.effects import evaluate, prompt, search, tool
 from mentha.workflow.effects.parts import Job, Parts, Stopped
 from mentha.workflow.effects.secrets import Secrets
 from mentha.workflow.interpreter import Command
-from mentha.workflow.marks import Hidden
+from mentha.workflow.marks import NOTHING, Hidden
 from mentha.workflow.moves import Done, Fail
 from mentha.workflow.names import Names
 from mentha.workflow.state import State
@@ -40,7 +40,6 @@ OUTPUT_BYTES_MAX = 50_000_000
 MESSAGE_CHARS_MAX = 10_000
 # Larger results are looked through in a thread.
 INLINE_BYTES_MAX = 100_000
-_NOTHING = Hidden({}, str, lambda _name, _tag: False)
 
 _EVALUATING: dict[str, Callable[[Job], Awaitable[Done]]] = {
     "evaluate": evaluate.evaluate,
@@ -73,7 +72,7 @@ class Effects:
         Returns:
             JSON without secrets, at most `OUTPUT_BYTES_MAX`; for a fault of ours a `Fail` of kind `internal` with an id that the log has.
         """
-        hidden = _NOTHING
+        hidden = NOTHING
         try:
             hidden = await self._secrets.of(run)
             frame = state.frames[command.frame]

@@ -1,4 +1,7 @@
-"""What a prompt has done with tools, so that a crash repeats no call that has ended; with marks in the place of secrets, like every row."""
+"""What a prompt has done with tools, so that neither a crash nor another attempt repeats a call that has ended.
+
+Like every row, it has marks in the place of secrets.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -46,12 +49,12 @@ class Rounds:
 
 
 async def open_rounds(job: Job) -> Rounds:
-    """The journal of a prompt's turn: that of an earlier worker, where it had begun.
+    """The journal of a prompt's turn: that of an earlier attempt or worker, where there was one.
 
     Raises:
         Unavailable: the database is away.
     """
-    run = Run(uuid5(job.run.execution_id, job.command.key), execution_id=job.run.execution_id)
+    run = Run(uuid5(job.run.execution_id, f"{job.key}/{len(job.command.args['turns'])}"), execution_id=job.run.execution_id)
     return Rounds(await open_run(job.parts.database, job.run.tenant, run), job.hidden)
 
 

@@ -1,5 +1,6 @@
 """What effects work with: the parts of the process, and one command with all that belongs to it."""
 
+import hashlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from uuid import UUID
@@ -19,6 +20,7 @@ from mentha.workflow.marks import Hidden
 from mentha.workflow.moves import Fail
 from mentha.workflow.names import Names
 
+KEY_CHARS = 32
 ProviderKeys = Callable[[UUID], Awaitable[Mapping[str, SecretStr]]]
 
 
@@ -106,8 +108,13 @@ class Job:
 
     @property
     def key(self) -> str:
-        """The same whenever this command is run, and of no other one."""
-        return f"{self.run.execution_id}/{self.command.key}"
+        """At most 69 letters, the same for every attempt at this step, on whatever worker, and another for every other step.
+
+        What a call had its effect under, a repetition of it must come with.
+        """
+        scope, workflow = self.command.frame
+        place = hashlib.sha256(f"{scope}/{workflow}/{self.command.step}".encode()).hexdigest()[:KEY_CHARS]
+        return f"{self.run.execution_id}/{place}"
 
     async def evaluated(self, value: JsonValue, position: Position = "value") -> JsonValue:
         """A value with its expressions evaluated. Secrets in it are in the clear.

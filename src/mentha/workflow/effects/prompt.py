@@ -168,7 +168,7 @@ async def _answered(job: Job, step: JsonObject, tools: dict[str, JsonObject], as
         until_s=asking.until_s,
     )
     journal = await open_rounds(job)
-    runner = _Runner(server_tools(job, tools), job.key, journal)
+    runner = _Runner(server_tools(job, tools), f"{job.key}/{len(job.command.args['turns'])}", journal)
     # A choice that forces a call was kept in the first turn.
     return await Loop(asking, runner, limits, journal=journal).run(dumps(messages), None if job.command.args["turns"] else asking.choice)
 

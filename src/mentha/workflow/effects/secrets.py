@@ -10,7 +10,7 @@ from mentha.auth.vault import Vault
 from mentha.core.json import JsonValue
 from mentha.tools.run import Values
 from mentha.workflow.context import RunContext
-from mentha.workflow.marks import Hidden, words_in
+from mentha.workflow.marks import NOTHING, Hidden, words_in
 
 # A value that was changed or deleted is used for at most this long.
 CACHE_S = 5.0
@@ -34,11 +34,15 @@ class Secrets:
             SecretsUnavailable: this server has not the key, or a row was changed.
             Unavailable: the database is away.
         """
-        words = self._of_plan(run) | frozenset(words_in(more))
+        words = self._of_plan(run)
+        if more:
+            words |= words_in(more)
+        if not words:
+            return NOTHING
         key = (run.execution_id, words)
         known = self._known.get(key)
         if known is None or known[0] < self._clock():
-            values = await self._values(run.tenant, words) if words else {}
+            values = await self._values(run.tenant, words)
             known = self._known[key] = (self._clock() + CACHE_S, self._hidden(run, values))
             _trim(self._known)
         return known[1]
