@@ -208,6 +208,8 @@ class Expressions:
                     raise Unavailable("all processes that evaluate expressions are busy") from None
                 self._waiting -= 1
                 waits = False
+                if self._closed:
+                    raise Unavailable("the server is stopping")
                 yield
         finally:
             self._waiting -= waits
