@@ -1,1 +1,1 @@
-"""Tasks: what is checked of a definition, the plan that is made of it, and how an execution goes through a plan."""
+"""Tasks that run: definitions and their plans, a pure interpreter over the log of an execution, and the engine that does what it says."""
