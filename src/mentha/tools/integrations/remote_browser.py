@@ -1,7 +1,7 @@
 """A remote browser, steered action by action. Each call connects, does one thing and leaves; what there is to remember is in the page.
 
 Source: the actions are the original's, and Anthropic's computer tool's. Why there is no browser library:
-`docs/decisions/0019-integrations.md`.
+`docs/decisions/0021-integrations.md`.
 """
 
 import asyncio
