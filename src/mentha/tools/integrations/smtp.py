@@ -6,9 +6,7 @@ Only what a submission takes: no pipelining, no 8-bit addresses, one message. Wh
 import base64
 import re
 from collections.abc import Iterable
-from typing import Any
 
-from mentha.core import lazy
 from mentha.core.errors import OutboundFailed, OutboundTimeout
 from mentha.tools.integrations.message import Mail
 from mentha.tools.outbound import Connection
@@ -131,21 +129,14 @@ class Dialogue:
         return line.rstrip(b"\r")
 
     async def _read(self) -> bytes:
-        http: Any = lazy.load("httpcore2")
-        try:
-            data = await self._stream.read(READ_BYTES_MAX)
-        except http.NetworkError:
-            data = b""
+        data = await self._stream.receive(READ_BYTES_MAX)
         if not data:
             raise _gone()
         return data
 
     async def _write(self, data: bytes) -> None:
-        http: Any = lazy.load("httpcore2")
-        try:
-            await self._stream.write(data)
-        except http.NetworkError:
-            raise _gone() from None
+        if not await self._stream.send(data):
+            raise _gone()
 
 
 def _gone() -> OutboundFailed:

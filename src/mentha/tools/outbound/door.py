@@ -114,12 +114,12 @@ class Outbound:
 
     @asynccontextmanager
     async def open_tcp(
-        self, host: str, port: int, *, tenant: UUID, ports: Collection[int], tls: bool = False, timeout_s: float | None = None
+        self, host: str, port: int, *, tenant: UUID, ports: Collection[int] | None, tls: bool = False, timeout_s: float | None = None
     ) -> AsyncGenerator[Connection]:
         """A connection for a protocol that is not HTTP, closed at the end. For TLS later on (STARTTLS) give it to `secure`.
 
         Args:
-            ports: those of the protocol; another one needs a rule of the operator that names it.
+            ports: those of the protocol; another one needs a rule of the operator that names it. None is all that HTTP may go to.
             timeout_s: for look-up, connection and TLS. What is done with the connection then is for the caller to bound.
 
         Raises:
