@@ -40,7 +40,7 @@ WITHOUT_TENANT = {
 # Beside the handlers in api/: what they share.
 NOT_HANDLERS = {"__init__", "body", "deps", "errors", "identity", "middleware", "openapi", "responses", "yaml_body"}
 # Stages of a turn that read, write or wait; the others compute.
-CHAT_WITH_IO = {"__init__", "answer", "fit", "load", "recall", "reply", "rounds", "running", "save", "summarise", "turn"}
+CHAT_WITH_IO = {"__init__", "answer", "discover", "fit", "load", "recall", "reply", "rounds", "running", "save", "summarise", "turn"}
 # Each young or heavy library stands behind one part of the house, so that it can be changed there.
 OWNERS = {
     "asyncpg": ("mentha.store.",),
@@ -49,6 +49,8 @@ OWNERS = {
     "starlette": ("mentha.api.", "mentha.server."),
     "uvicorn": ("mentha.server.",),
     "openai": ("mentha.providers.",),
+    "mcp": ("mentha.tools.mcp.", "mentha.server.mcp."),
+    "mcp_types": ("mentha.tools.mcp.", "mentha.server.mcp."),
     "httpx2": ("mentha.providers.", "mentha.tools.outbound."),
     "httpcore2": ("mentha.providers.", "mentha.tools.outbound."),
     "jinja2": ("mentha.sandbox.",),

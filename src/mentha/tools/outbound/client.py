@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from mentha import __version__
 from mentha.core import lazy
 from mentha.core.errors import OutboundFailed, OutboundRefused, OutboundTimeout
-from mentha.tools.outbound.calls import OutboundLimits
+from mentha.tools.outbound.calls import Headers, OutboundLimits
 from mentha.tools.outbound.dial import Connection
 
 if TYPE_CHECKING:
@@ -20,8 +21,20 @@ KEEPALIVE_S = 30.0
 Connect = Callable[[str, int], Awaitable[Connection]]
 
 
-def make(connect: Connect, certificates: ssl.SSLContext, limits: OutboundLimits) -> "httpx2.AsyncClient":
-    """A client whose connections `connect` opens, checked. It follows no redirects and reads no environment; its cookies are its own."""
+def make(
+    connect: Connect,
+    certificates: ssl.SSLContext,
+    limits: OutboundLimits,
+    *,
+    headers: Headers = (),
+    silence_s: float | None = None,
+) -> "httpx2.AsyncClient":
+    """A client whose connections `connect` opens, checked. It follows no redirects and reads no environment; its cookies are its own.
+
+    Args:
+        headers: of each of its calls, checked.
+        silence_s: how long an answer may say nothing in its middle; None: as long as `limits` let a call take.
+    """
     httpx2, httpcore2 = lazy.load("httpx2"), lazy.load("httpcore2")
     transport = httpx2.AsyncHTTPTransport(verify=certificates, trust_env=False)
     # The transport has no parameter for the backend of its pool, which the pool itself does have.
@@ -33,7 +46,14 @@ def make(connect: Connect, certificates: ssl.SSLContext, limits: OutboundLimits)
         network_backend=_Backend(connect),
     )
     limited = _transport_class()(transport, limits.response_bytes_max)
-    return httpx2.AsyncClient(transport=limited, timeout=httpx2.Timeout(limits.timeout_s), trust_env=False, follow_redirects=False)
+    return httpx2.AsyncClient(
+        transport=limited,
+        headers=[("user-agent", f"mentha/{__version__}"), *headers],
+        timeout=httpx2.Timeout(limits.timeout_s, read=silence_s or limits.timeout_s),
+        trust_env=False,
+        follow_redirects=False,
+        max_redirects=limits.redirects_max,
+    )
 
 
 class _Backend:

@@ -50,7 +50,9 @@ def fill_of(job: Job) -> Fill:
 
     async def fill(tool: JsonObject, spec: JsonObject) -> tuple[JsonObject, Collection[str]]:
         kind = tool["type"]
-        spec = _overridden(job, tool["name"], spec) if kind == "integration" else spec
+        # A tool of an MCP server goes by the name of the tool that stands for the server.
+        name = tool["discovered"]["of"] if "discovered" in tool else tool["name"]
+        spec = _overridden(job, name, spec) if kind == "integration" else spec
         hidden = await job.more_secrets(spec)
         named = {key: ref["name"] for key, ref in (spec.get("secrets") or {}).items()} if kind == "api_call" else {}
         values = {**hidden.values, **{key: hidden.values[name] for key, name in named.items() if name in hidden.values}}
