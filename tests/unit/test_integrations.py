@@ -8,9 +8,17 @@ import pytest
 from mentha.cli import config_text
 from mentha.core import config
 from mentha.tools.calls import ToolFailed
-from mentha.tools.integrations import answers, cloudinary_terms, files, setup
+from mentha.tools.integrations import SERVICES, answers, cloudinary_terms, files, setup
 from mentha.tools.integrations.overrides import overridden
 from mentha.tools.outbound.calls import OutboundResponse
+from mentha.wire.integrations import PROVIDERS
+
+
+def test_every_method_of_every_provider_but_mcp_is_served() -> None:
+    listed = {name: list(provider.methods) for name, provider in PROVIDERS.items() if name != "mcp"}
+    assert {name: list(methods) for name, methods in SERVICES.items()} == {name: listed[name] for name in SERVICES}
+    assert set(SERVICES) == set(listed)
+
 
 NOW = dt.datetime(2026, 1, 1, 12, 0, 0, tzinfo=dt.UTC)
 

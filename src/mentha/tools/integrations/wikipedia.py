@@ -14,7 +14,7 @@ BASE_URL = "https://en.wikipedia.org/w/api.php"
 # Source: the original gives the first 4,000 characters of an article.
 CONTENT_CHARS_MAX = 4_000
 BUSY = frozenset({"ratelimited", "maxlag", "readonly"})
-_COMMON = {"action": "query", "format": "json", "formatversion": 2, "explaintext": 1, "maxlag": 5}
+_COMMON = {"action": "query", "format": "json", "formatversion": 2, "explaintext": 1}
 
 
 async def search(service: Service) -> JsonValue:
