@@ -30,6 +30,10 @@ from mentha.store.pool import Database
 from mentha.tools.outbound import Outbound
 from mentha.tools.run import Toolbox
 from mentha.tools.system import Operation
+from mentha.workflow.context import NoEffects
+from mentha.workflow.plans import Plans
+from mentha.workflow.runs import Runs
+from mentha.workflow.watch import Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,9 @@ class Runtime:
     vault: Vault
     secrets: Secrets
     turns: Turns
+    plans: Plans
+    watch: Watch
+    runs: Runs
     metrics: Metrics
     made_key: FirstKey | None
 
@@ -92,10 +99,29 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         operations: dict[str, Operation] = {}
         tools = Toolbox(settings, Outbound(settings), operations, secrets.values, secrets.unsealed)
         turns = Turns(Parts(settings, database, providers, embedders, templates, secrets.provider_keys, tools))
+        watch = Watch(database)
+        stack.callback(watch.close)
+        plans = Plans()
+        runs = Runs(settings, database, NoEffects(), watch, plans)
         identity = Identity(settings, database)
         await _tell_of_embedder(database, embedders)
         runtime = Runtime(
-            settings, place, database, identity, providers, embedders, Learned(), templates, vault, secrets, turns, metrics, made_key
+            settings,
+            place,
+            database,
+            identity,
+            providers,
+            embedders,
+            Learned(),
+            templates,
+            vault,
+            secrets,
+            turns,
+            plans,
+            watch,
+            runs,
+            metrics,
+            made_key,
         )
         # Tools can chat, and chats use tools: here the two meet.
         operations.update(system_ops.table(runtime))

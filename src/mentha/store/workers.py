@@ -1,0 +1,198 @@
+"""Who runs executions: processes with a lease, what each takes, and what becomes of it when a lease is over. For all tenants.
+
+A claim is not checked against the lease: what a dead worker writes later is refused, because freeing its runs raised their `epoch`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from mentha.core.json import JsonObject
+from mentha.store.pool import Tx
+
+FREED_MAX = 1_000
+
+REGISTER = "INSERT INTO workers (id, lease_until) VALUES ($1, now() + make_interval(secs => $2))"
+BEAT = "UPDATE workers SET lease_until = now() + make_interval(secs => $2) WHERE id = $1 AND lease_until >= now() RETURNING true"
+
+
+async def register(tx: Tx, worker: UUID, *, lease_s: float) -> None:
+    """A new worker, alive for `lease_s` seconds."""
+    await tx.execute(REGISTER, worker, lease_s)
+
+
+async def beat(tx: Tx, worker: UUID, *, lease_s: float) -> bool:
+    """Alive for `lease_s` more seconds; False where its lease is over: it has lost its runs, and needs a new id."""
+    return bool(await tx.fetchval(BEAT, worker, lease_s))
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A run that this worker has from now on.
+
+    Attributes:
+        epoch: the number under which it writes.
+    """
+
+    id: UUID
+    task_id: UUID
+    task_version: int
+    agent_id: UUID
+    session_id: UUID | None
+    user_id: UUID | None
+    status: str
+    input: JsonObject
+    metadata: JsonObject
+    epoch: int
+    seq: int
+    transition_count: int
+    snapshot: JsonObject | None
+    snapshot_seq: int
+    created_at: datetime
+    updated_at: datetime
+
+
+LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('executions ' || $1::uuid::text, 0))"
+CLAIM = """
+WITH busy AS (
+    SELECT count(*) AS busy FROM executions e JOIN workers w ON w.id = e.owner AND w.lease_until >= now()
+    WHERE e.tenant_id = $1 AND e.owner IS NOT NULL
+), due AS (
+    SELECT e.id FROM executions e
+    WHERE e.tenant_id = $1 AND e.owner IS NULL AND e.ready_at <= now() AND e.interpreter = ANY($5::int[])
+    ORDER BY e.ready_at LIMIT (SELECT GREATEST(LEAST($3::int, $4::int - busy), 0) FROM busy) FOR UPDATE SKIP LOCKED
+), taken AS (
+    UPDATE executions e SET owner = $2, claimed_at = now(), ready_at = NULL, epoch = e.epoch + 1 FROM due
+    WHERE e.tenant_id = $1 AND e.id = due.id
+    RETURNING e.id, e.task_id, e.task_version, e.agent_id, e.session_id, e.user_id, e.status, e.input, e.metadata, e.epoch, e.seq,
+        e.transition_count, e.snapshot, e.snapshot_seq, e.created_at, e.updated_at
+)
+SELECT busy.busy AS others, taken.* FROM busy LEFT JOIN taken ON true
+"""
+
+
+async def claim(
+    tx: Tx, tenant: UUID, worker: UUID, *, limit: int, tenant_max: int, interpreters: Sequence[int]
+) -> tuple[list[Claimed], bool]:
+    """Take the tenant's runs that are ready, oldest first. Needs a transaction around it, which should end at once.
+
+    Claims for one tenant take turns: the lock is a statement of its own, so that the next one counts what this one has taken.
+
+    Args:
+        limit: most runs to take.
+        tenant_max: most runs of this tenant that all workers may have.
+        interpreters: only plans made for one of these.
+
+    Returns:
+        The runs, and whether there may be more that are ready.
+    """
+    await tx.execute(LOCK, tenant)
+    rows = await tx.fetch(CLAIM, tenant, worker, limit, tenant_max, list(interpreters))
+    others = rows[0]["others"]
+    taken = [Claimed(*tuple(row)[1:]) for row in rows if row["id"] is not None]
+    return taken, len(taken) >= limit or others + len(taken) >= tenant_max
+
+
+DUE = """
+WITH RECURSIVE found AS (
+    (SELECT e.tenant_id FROM executions e WHERE e.owner IS NULL AND e.ready_at IS NOT NULL ORDER BY e.tenant_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT e.tenant_id FROM executions e
+            WHERE e.owner IS NULL AND e.ready_at IS NOT NULL AND e.tenant_id > found.tenant_id ORDER BY e.tenant_id LIMIT 1)
+    FROM found WHERE found.tenant_id IS NOT NULL
+)
+SELECT found.tenant_id FROM found WHERE found.tenant_id IS NOT NULL AND EXISTS (
+    SELECT FROM executions e WHERE e.tenant_id = found.tenant_id AND e.owner IS NULL AND e.ready_at <= now())
+LIMIT $1
+"""
+
+
+async def due_tenants(tx: Tx, *, limit: int) -> list[UUID]:
+    """Tenants that have runs which are ready. Looks at one row for each tenant that has any that will be."""
+    return [row["tenant_id"] for row in await tx.fetch(DUE, limit)]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What has become of a run while its worker was busy with it; all None where it is gone."""
+
+    tenant_id: UUID
+    id: UUID
+    epoch: int | None
+    seq: int | None
+    owner: UUID | None
+
+
+STANDING = """
+SELECT k.tenant_id, k.id, x.epoch, x.seq, x.owner FROM unnest($1::uuid[], $2::uuid[]) AS k (tenant_id, id)
+LEFT JOIN executions x ON x.tenant_id = k.tenant_id AND x.id = k.id
+"""
+
+
+async def standing(tx: Tx, keys: Sequence[tuple[UUID, UUID]]) -> list[Standing]:
+    """How these runs (tenant and id of each) stand."""
+    rows = await tx.fetch(STANDING, [tenant for tenant, _ in keys], [run for _, run in keys])
+    return [Standing(**row) for row in rows]
+
+
+FORGET_DEAD = "DELETE FROM workers WHERE lease_until < now() - interval '60 s'"
+FREE_DEAD = f"""
+WITH lost AS (
+    SELECT e.tenant_id, e.id FROM executions e
+    WHERE e.owner IS NOT NULL AND NOT EXISTS (SELECT FROM workers w WHERE w.id = e.owner AND w.lease_until >= now())
+    LIMIT {FREED_MAX} FOR UPDATE OF e SKIP LOCKED
+)
+UPDATE executions e SET owner = NULL, epoch = e.epoch + 1, ready_at = now() FROM lost WHERE e.tenant_id = lost.tenant_id AND e.id = lost.id
+"""
+
+
+async def free_dead(tx: Tx) -> int:
+    """Give the runs of workers whose lease is over to others, at most 1,000 at a time. Returns how many."""
+    done: str = await tx.execute(FREE_DEAD)
+    return int(done.rpartition(" ")[2])
+
+
+async def forget_dead(tx: Tx) -> None:
+    """Drop workers that died a while ago. What they had is still free to be taken by anybody."""
+    await tx.execute(FORGET_DEAD)
+
+
+FREE_STRAYS = """
+UPDATE executions e SET owner = NULL, epoch = e.epoch + 1, ready_at = now()
+WHERE e.owner = $1 AND e.claimed_at < now() - make_interval(secs => $3) AND NOT (e.id = ANY($2::uuid[]))
+"""
+
+
+async def free_strays(tx: Tx, worker: UUID, running: Sequence[UUID], *, older_than_s: float) -> int:
+    """Give back what this worker has by the tables but runs no longer. Returns how many.
+
+    Args:
+        running: what it runs.
+        older_than_s: a claim that was just made may not be among these yet.
+    """
+    done: str = await tx.execute(FREE_STRAYS, worker, list(running), older_than_s)
+    return int(done.rpartition(" ")[2])
+
+
+FREE = """
+UPDATE executions e SET owner = NULL, epoch = e.epoch + 1, ready_at = now() + make_interval(secs => $4)
+WHERE e.tenant_id = $1 AND e.id = $2 AND e.owner = $3
+"""
+
+
+async def free(tx: Tx, tenant: UUID, execution_id: UUID, worker: UUID, *, after_s: float) -> None:
+    """Give one run back, to be taken again after `after_s` seconds."""
+    await tx.execute(FREE, tenant, execution_id, worker, after_s)
+
+
+RETIRE = """
+WITH gone AS (DELETE FROM workers WHERE id = $1)
+UPDATE executions e SET owner = NULL, epoch = e.epoch + 1, ready_at = now() WHERE e.owner = $1
+"""
+
+
+async def retire(tx: Tx, worker: UUID) -> int:
+    """End a worker, and give back what it has. Returns how many runs."""
+    done: str = await tx.execute(RETIRE, worker)
+    return int(done.rpartition(" ")[2])
