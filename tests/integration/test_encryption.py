@@ -16,6 +16,7 @@ from mentha.core.errors import ConfigInvalid, SecretsUnavailable
 from mentha.observe import events
 from mentha.observe.events import EncryptionKeyDiffers, EncryptionKeyMade
 from mentha.server import encryption
+from mentha.server.encryption import Forgotten
 from mentha.server.secrets import Secrets
 from mentha.store import encryption_keys, pool, secrets
 from mentha.store.encryption_keys import KeyIds
@@ -322,7 +323,7 @@ async def test_third_key_while_secrets_move_to_the_second_moves_all_to_the_third
 
 async def test_forget_deletes_all_secrets_and_lets_a_new_key_in(database: Database, tmp_path: Path) -> None:
     await plant(database, await encryption.open_vault(external(tmp_path, KEY_TEXT), database))
-    assert await encryption.forget(database) == 3
+    assert await encryption.forget(database) == Forgotten(secrets=3, tools=0)
     vault = await encryption.open_vault(external(tmp_path, OTHER_KEY_TEXT), database)
     tenant = await plant(database, vault)
     assert await clear(database, vault, tenant) == values()

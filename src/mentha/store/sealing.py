@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from mentha.auth.vault import Sealed, Vault
+from mentha.core.errors import SecretsUnavailable
 from mentha.core.json import JsonObject, JsonValue, dumps, loads
 from mentha.store import current_key
 from mentha.store.pool import Tx
@@ -20,6 +21,9 @@ from mentha.wire import masks
 from mentha.wire.tools import TOOL_TYPES, CreateToolRequest, PatchToolRequest
 
 _SEALED = re.compile(r"sealed\.([0-9a-f]{16})\.([A-Za-z0-9_-]+)")
+# Of no key: what stands where a secret was given up together with its key.
+NO_KEY_ID = "0" * 16
+LOST = f"sealed.{NO_KEY_ID}.lost"
 
 
 async def seal_for(tx: Tx, tenant: UUID, vault: Vault, tools: Iterable[CreateToolRequest | PatchToolRequest]) -> Seal:
@@ -42,8 +46,10 @@ def opened(vault: Vault, tenant: UUID, tool_id: UUID, stored: JsonValue) -> Json
     """A secret of a stored tool as it was given; what was stored before there was a seal is given as it is.
 
     Raises:
-        SecretsUnavailable: this server has not the key, or the row was changed.
+        SecretsUnavailable: this server has not the key, the row was changed, or the secret was given up.
     """
+    if stored == LOST:
+        raise SecretsUnavailable("a secret of this tool was given up together with its key", fix="send the tool again with its secrets")
     sealed = _read(tool_id, stored)
     return stored if sealed is None else loads(vault.decrypt(tenant, sealed))
 
@@ -60,15 +66,20 @@ class Row:
 
 OTHERS = r"""
 SELECT x.tenant_id, x.id, x.type, x.spec FROM tools x
-WHERE x.spec::text ~ ('sealed\.(?!' || $1 || '\.)[0-9a-f]{16}\.') AND (x.tenant_id, x.id) > ($2, $3)
+WHERE x.spec::text ~ ('sealed\.(?!' || $1 || '\.|0{16}\.)[0-9a-f]{16}\.') AND (x.tenant_id, x.id) > ($2, $3)
 ORDER BY x.tenant_id, x.id LIMIT $4 FOR UPDATE
 """
 
 
 async def others(tx: Tx, key_id: str, *, after: tuple[UUID, UUID], rows_max: int) -> list[Row]:
-    """Tools with secrets under another key, by tenant and id from `after` on; locked until the transaction ends."""
-    rows = await tx.fetch(OTHERS, key_id, *after, rows_max)
-    return [Row(row["tenant_id"], row["id"], row["type"], row["spec"]) for row in rows]
+    """Tools with secrets under another key, by tenant and id from `after` on; locked until the transaction ends. None: there are no more."""
+    while rows := await tx.fetch(OTHERS, key_id, *after, rows_max):
+        after = (rows[-1]["tenant_id"], rows[-1]["id"])
+        found = [Row(row["tenant_id"], row["id"], row["type"], row["spec"]) for row in rows]
+        # A tenant can write what looks like a sealed secret where none is.
+        if sealed := [row for row in found if any(key not in (key_id, NO_KEY_ID) for key in _keys_of(row))]:
+            return sealed
+    return []
 
 
 REPLACE = "UPDATE tools SET spec = $3 WHERE tenant_id = $1 AND id = $2"
@@ -83,11 +94,43 @@ async def move(tx: Tx, vault: Vault, row: Row, key_id: str) -> None:
 
     def anew(stored: JsonValue) -> JsonValue:
         sealed = _read(row.id, stored)
-        if sealed is None:
+        if sealed is None or sealed.key_id == NO_KEY_ID:
             return stored
         return _written(vault.encrypt(row.tenant, row.id, vault.decrypt(row.tenant, sealed), key_id=key_id))
 
     await tx.execute(REPLACE, row.tenant, row.id, masks.each_secret(row.kind, row.spec, anew))
+
+
+async def give_up(tx: Tx, *, rows_max: int = 500) -> int:
+    """Take the sealed secrets of all tools for lost, for who has lost the key: calls of these tools fail until they are sent again.
+
+    Returns:
+        How many tools had some.
+    """
+    count, after = 0, (UUID(int=0), UUID(int=0))
+    while rows := await others(tx, NO_KEY_ID, after=after, rows_max=rows_max):
+        after, count = (rows[-1].tenant, rows[-1].id), count + len(rows)
+        for row in rows:
+            spec = masks.each_secret(row.kind, row.spec, lambda stored: LOST if _key_of(stored) else stored)
+            await tx.execute(REPLACE, row.tenant, row.id, spec)
+    return count
+
+
+def _keys_of(row: Row) -> set[str]:
+    """The keys that the secrets of a tool are sealed with."""
+    found: set[str] = set()
+
+    def note(stored: JsonValue) -> JsonValue:
+        found.update(key for key in (_key_of(stored),) if key)
+        return stored
+
+    masks.each_secret(row.kind, row.spec, note)
+    return found
+
+
+def _key_of(stored: JsonValue) -> str | None:
+    parts = _SEALED.fullmatch(stored) if isinstance(stored, str) else None
+    return parts[1] if parts else None
 
 
 def _has_secret(tool: CreateToolRequest | PatchToolRequest) -> bool:

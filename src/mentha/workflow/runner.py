@@ -14,11 +14,12 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from mentha import observe
 from mentha.core.errors import Unavailable
+from mentha.core.ids import new_id
 from mentha.core.json import dumps
 from mentha.observe.events import CommandBroke
 from mentha.store import delivery, executions, transitions
@@ -27,7 +28,7 @@ from mentha.store.transitions import Fence, Outcome
 from mentha.store.workers import Claimed
 from mentha.workflow import interpreter, journal
 from mentha.workflow import state as states
-from mentha.workflow.context import Effects, RunContext
+from mentha.workflow.context import RunContext
 from mentha.workflow.interpreter import Command, Following
 from mentha.workflow.journal import Draft, NotJson
 from mentha.workflow.moves import Done, Fail
@@ -54,6 +55,17 @@ T = TypeVar("T")
 
 class Lost(Exception):
     """The run is another worker's, or has ended, or is gone: nothing more can be written."""
+
+
+class Effects(Protocol):
+    """Carries out commands: `workflow/effects`."""
+
+    async def run(self, run: RunContext, state: State, command: Command) -> Done | Fail:
+        """What a command gives: JSON without secrets, or why it failed. Ended by cancelling it.
+
+        The command's frame is in `state` as long as it is not cancelled.
+        """
+        ...
 
 
 class Clock:
@@ -307,9 +319,10 @@ class Run:
         try:
             result = await self._parts.effects.run(self.context, state, command)
         except Exception as error:  # noqa: BLE001 - a fault of ours fails the step, not the worker
+            error_id = str(new_id())
             reason, detail = delivery.reason_of(error)
-            observe.emit(CommandBroke(kind=command.kind, exception=reason, detail=detail))
-            result = Fail("something went wrong in the server; its log has the details", "internal")
+            observe.emit(CommandBroke(id=error_id, kind=command.kind, exception=reason, detail=detail))
+            result = Fail(f"something went wrong in the server; its log has more under {error_id}", "internal")
         self._flying.pop(command.key, None)
         self._landed.append((command, result))
         self._news.set()

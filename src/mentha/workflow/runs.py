@@ -23,15 +23,17 @@ from mentha.core.errors import MenthaError, NotFound, Unavailable
 from mentha.core.ids import new_id
 from mentha.core.json import JsonObject
 from mentha.observe.events import ExecutionBroke, ExecutionEnded, ExecutionsFreed, SweepFailed
-from mentha.store import agents, delivery, executions, queue, sessions, transitions, users, workers
+from mentha.store import agents, delivery, executions, queue, sessions, tools, transitions, users, workers
 from mentha.store.pool import Database, Tx
 from mentha.store.queue import Job
 from mentha.store.transitions import Fence, Outcome
 from mentha.store.workers import Claimed
+from mentha.wire.common import Page
 from mentha.workflow import journal
-from mentha.workflow.context import Effects, RunContext
+from mentha.workflow.context import RunContext
+from mentha.workflow.names import Surroundings
 from mentha.workflow.plans import Plans
-from mentha.workflow.runner import Clock, Parts, Run
+from mentha.workflow.runner import Clock, Effects, Parts, Run
 from mentha.workflow.state import INTERPRETER, Row
 from mentha.workflow.targets import MAIN, main_scope
 from mentha.workflow.watch import Watch
@@ -52,6 +54,7 @@ FAULTS_MAX = 5
 FAULT_PAUSE_S = 2.0
 FAULTS_KEPT_MAX = 1_000
 CANCEL_S = 5.0
+AGENT_TOOLS_MAX = 1_000
 
 
 class Runs:
@@ -229,31 +232,26 @@ class Runs:
         return has_more and not is_capped
 
     async def _contexts(self, tenant: UUID, taken: list[Claimed]) -> list[RunContext]:
-        """What each of these can see around it; agents, sessions and users are read once each."""
+        """What each of these can see around it."""
         if not taken:
             return []
-        known: dict[tuple[Any, UUID | None], JsonObject | None] = {}
-
-        async def read(tx: Tx, get: Callable[[Tx, UUID, UUID], Awaitable[Any]], target: UUID | None) -> JsonObject | None:
-            if target is None:
-                return None
-            if (get, target) not in known:
-                try:
-                    known[get, target] = (await get(tx, tenant, target)).model_dump(mode="json")
-                except NotFound:
-                    known[get, target] = None
-            return known[get, target]
-
-        found: list[RunContext] = []
         async with self._database.connection() as tx:
-            for claimed in taken:
-                agent = await read(tx, agents.get, claimed.agent_id) or {}
-                session = await read(tx, sessions.get, claimed.session_id)
-                user = await read(tx, users.get, claimed.user_id)
-                record = _record(claimed)
-                plan = await self._plans.get(tx, tenant, claimed.task_id, claimed.task_version)
-                found.append(RunContext(tenant, claimed.id, plan, agent, session, user, record, claimed.epoch))
-        return found
+            reader = _Reader(tx, tenant)
+            return [await self._context(reader, claimed) for claimed in taken]
+
+    async def _context(self, reader: "_Reader", claimed: Claimed) -> RunContext:
+        tenant = reader.tenant
+        plan = await self._plans.get(reader.tx, tenant, claimed.task_id, claimed.task_version)
+        around = Surroundings(
+            await reader.read(agents.get, claimed.agent_id) or {"id": str(claimed.agent_id)},
+            plan["task"],
+            _record(claimed),
+            str(tenant),
+            await reader.read(users.get, claimed.user_id),
+            await reader.read(sessions.get, claimed.session_id),
+            await reader.read(_tools, claimed.agent_id) or [],
+        )
+        return RunContext(tenant, claimed.id, plan, around, claimed.epoch)
 
     def _spawn(self, run: Run) -> None:
         tenant = run.context.tenant
@@ -305,6 +303,34 @@ class Runs:
                 else:
                     await _fail(tx, run, self._worker, self._clock.now())
         self._watch.tell(tenant, execution_id)
+
+
+class _Reader:
+    """Reads what runs of one tenant can see, each object once."""
+
+    def __init__(self, tx: Tx, tenant: UUID) -> None:
+        self.tx = tx
+        self.tenant = tenant
+        self._known: dict[tuple[Any, UUID], Any] = {}
+
+    async def read(self, get: Callable[[Tx, UUID, UUID], Awaitable[Any]], target: UUID | None) -> Any:
+        """What `get` gives, as the API shows it; None where it is gone, or there is no target."""
+        if target is None:
+            return None
+        if (get, target) not in self._known:
+            try:
+                self._known[get, target] = _shown(await get(self.tx, self.tenant, target))
+            except NotFound:
+                self._known[get, target] = None
+        return self._known[get, target]
+
+
+async def _tools(tx: Tx, tenant: UUID, agent_id: UUID) -> list[Any]:
+    return await tools.list_(tx, tenant, agent_id, Page(limit=AGENT_TOOLS_MAX))
+
+
+def _shown(value: Any) -> Any:
+    return [_shown(item) for item in value] if isinstance(value, list) else value.model_dump(mode="json", by_alias=True)
 
 
 async def handle(runtime: Any, job: Job) -> None:
