@@ -10,9 +10,6 @@ router = APIRouter(include_in_schema=False)
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 # Path → what it is part of.
 ABSENT = {
-    "/agents/{agent_id}/tasks": "tasks",
-    "/agents/{agent_id}/tasks/{task_id}": "tasks",
-    "/tasks/{task_id}": "tasks",
     "/files": "files",
     "/files/{file_id}": "files",
     "/responses": "responses",

@@ -8,7 +8,7 @@ MenthaError
 │   ├── Conflict             409
 │   ├── BodyTooLarge         413
 │   ├── BadRequest           400
-│   │   ├── ParticipantInvalid, ConstraintViolated, TemplateFailed, ExpressionFailed, SchemaInvalid
+│   │   ├── ParticipantInvalid, ConstraintViolated, TemplateFailed, ExpressionFailed, SchemaInvalid, TaskInvalid
 │   └── FieldInvalid         422  names the field
 ├── ProviderError            a model's provider failed
 │   ├── ProviderRefused      400  bad request, unknown model, context too long
@@ -26,6 +26,7 @@ MenthaError
 └── NotServedYet             501  documented by the API, not in this version
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 
@@ -138,6 +139,22 @@ class SchemaInvalid(BadRequest):
     """A tenant's JSON Schema is none, refers to something outside of itself, or exceeds a limit."""
 
     reason = "schema_invalid"
+
+
+class TaskInvalid(BadRequest):
+    """The definition of a task has something that can't work. `error.details.issues` lists all of it, each with its place and a fix.
+
+    Args:
+        issues: as the API shows them.
+        paths: where in the definition each of them is.
+    """
+
+    reason = "task_invalid"
+
+    def __init__(self, message: str, *, issues: Sequence[dict[str, Any]] = (), paths: Sequence[tuple[str | int, ...]] = ()) -> None:
+        super().__init__(message, fix="see error.details.issues")
+        self.issues = list(issues)
+        self.paths = list(paths)
 
 
 class FieldInvalid(RequestRefused):

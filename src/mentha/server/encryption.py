@@ -99,6 +99,11 @@ async def rotate(settings: Settings, database: Database, *, told: Callable[[int]
             after = (tools[-1].tenant, tools[-1].id)
             moved += len(tools)
             told(moved)
+        begin = (NOBODY, NOBODY, 0)
+        while tasks := await _move_tasks(database, vault, key_id, begin):
+            begin = (tasks[-1].tenant, tasks[-1].task_id, tasks[-1].version)
+            moved += len(tasks)
+            told(moved)
         if await _end(settings, database, key_id):
             return Rotation(moved, key_id)
     raise ConfigInvalid("some secrets are still encrypted with the previous key: run `mentha secrets rotate` again")
@@ -236,6 +241,18 @@ async def _move_tools(database: Database, vault: Vault, key_id: str, after: tupl
                 await sealing.move(tx, vault, row, key_id)
             except SecretsUnavailable as error:
                 raise ConfigInvalid(f"{error.message}: its owner has to delete the tool; then run `mentha secrets rotate` again") from None
+    return rows
+
+
+async def _move_tasks(database: Database, vault: Vault, key_id: str, after: tuple[UUID, UUID, int]) -> list[sealing.TaskRow]:
+    """Encrypt the secrets in the tools of the next versions of tasks anew; gives those, none at the end."""
+    async with database.transaction() as tx:
+        rows = await sealing.others_of_tasks(tx, key_id, after=after, rows_max=ROWS_AT_ONCE)
+        for row in rows:
+            try:
+                await sealing.move_task(tx, vault, row, key_id)
+            except SecretsUnavailable as error:
+                raise ConfigInvalid(f"{error.message}: its owner has to delete the task; then run `mentha secrets rotate` again") from None
     return rows
 
 

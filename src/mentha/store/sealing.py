@@ -1,4 +1,4 @@
-"""Secrets inside of tools, sealed: each stands in the row as a text with its ciphertext, bound to the tenant and the tool.
+"""Secrets inside of tools of agents and of tasks, sealed: each stands in the row as a text with its ciphertext, bound to the tenant and the tool.
 
     sealed.<fingerprint of the key>.<base64url>
 
@@ -36,6 +36,17 @@ async def seal_for(tx: Tx, tenant: UUID, vault: Vault, tools: Iterable[CreateToo
         return unsealed
     key_id = await current_key.of(tx)
 
+    return _seal_with(vault, tenant, key_id)
+
+
+async def seal_for_task(tx: Tx, tenant: UUID, vault: Vault, tools: Iterable[JsonObject]) -> Seal:
+    """As `seal_for`, for the tools of a task, which are JSON."""
+    if not any(_is_fresh(tool["type"], tool[tool["type"]]) for tool in tools):
+        return unsealed
+    return _seal_with(vault, tenant, await current_key.of(tx))
+
+
+def _seal_with(vault: Vault, tenant: UUID, key_id: str) -> Seal:
     def seal(tool_id: UUID, secret: JsonValue) -> JsonValue:
         return _written(vault.encrypt(tenant, tool_id, dumps(secret).decode(), key_id=key_id))
 
@@ -91,14 +102,62 @@ async def move(tx: Tx, vault: Vault, row: Row, key_id: str) -> None:
     Raises:
         SecretsUnavailable: one of them can't be decrypted.
     """
+    await tx.execute(REPLACE, row.tenant, row.id, _anew(vault, row, key_id))
 
-    def anew(stored: JsonValue) -> JsonValue:
+
+@dataclass(frozen=True, slots=True)
+class TaskRow:
+    """A version of a task of any tenant, and its tools."""
+
+    tenant: UUID
+    task_id: UUID
+    version: int
+    tools: list[JsonObject]
+
+
+OTHERS_OF_TASKS = r"""
+SELECT x.tenant_id, x.task_id, x.version, x.tools FROM task_versions x
+WHERE x.tools::text ~ ('sealed\.(?!' || $1 || '\.)[0-9a-f]{16}\.') AND (x.tenant_id, x.task_id, x.version) > ($2, $3, $4)
+ORDER BY x.tenant_id, x.task_id, x.version LIMIT $5 FOR UPDATE
+"""
+
+
+async def others_of_tasks(tx: Tx, key_id: str, *, after: tuple[UUID, UUID, int], rows_max: int) -> list[TaskRow]:
+    """Versions of tasks with secrets under another key, from `after` on; locked until the transaction ends."""
+    rows = await tx.fetch(OTHERS_OF_TASKS, key_id, *after, rows_max)
+    return [TaskRow(row["tenant_id"], row["task_id"], row["version"], row["tools"]) for row in rows]
+
+
+REPLACE_OF_TASK = "UPDATE task_versions SET tools = $4 WHERE tenant_id = $1 AND task_id = $2 AND version = $3"
+
+
+async def move_task(tx: Tx, vault: Vault, row: TaskRow, key_id: str) -> None:
+    """Store the same secrets of a task's tools under another key.
+
+    Raises:
+        SecretsUnavailable: one of them can't be decrypted.
+    """
+    await tx.execute(REPLACE_OF_TASK, row.tenant, row.task_id, row.version, tools_anew(vault, row.tenant, row.tools, key_id))
+
+
+def tools_anew(vault: Vault, tenant: UUID, tools: Iterable[JsonObject], key_id: str) -> list[JsonObject]:
+    """Tools as they stand in a task or in a plan, with the same secrets under another key.
+
+    Raises:
+        SecretsUnavailable: one of them can't be decrypted.
+    """
+    rows = ((tool, Row(tenant, UUID(tool["id"]), tool["type"], tool[tool["type"]])) for tool in tools)
+    return [{**tool, row.kind: _anew(vault, row, key_id)} for tool, row in rows]
+
+
+def _anew(vault: Vault, row: Row, key_id: str) -> JsonObject:
+    def change(stored: JsonValue) -> JsonValue:
         sealed = _read(row.id, stored)
         if sealed is None or sealed.key_id == NO_KEY_ID:
             return stored
         return _written(vault.encrypt(row.tenant, row.id, vault.decrypt(row.tenant, sealed), key_id=key_id))
 
-    await tx.execute(REPLACE, row.tenant, row.id, masks.each_secret(row.kind, row.spec, anew))
+    return masks.each_secret(row.kind, row.spec, change)
 
 
 async def give_up(tx: Tx, *, rows_max: int = 500) -> int:
@@ -134,12 +193,19 @@ def _key_of(stored: JsonValue) -> str | None:
 
 
 def _has_secret(tool: CreateToolRequest | PatchToolRequest) -> bool:
-    found: list[JsonValue] = []
     for kind in TOOL_TYPES:
         member = getattr(tool, kind)
         if member is not None:
             spec = member if isinstance(member, dict) else member.model_dump(mode="json", by_alias=True, exclude_none=True)
-            masks.each_secret(kind, spec, lambda value: found.append(value) or value)
+            if _is_fresh(kind, spec):
+                return True
+    return False
+
+
+def _is_fresh(kind: str, spec: JsonObject) -> bool:
+    """Whether there is a secret in a member that is not stored yet."""
+    found: list[JsonValue] = []
+    masks.each_secret(kind, spec, lambda value: found.append(value) or value)
     return any(value != masks.MARKER for value in found)
 
 
