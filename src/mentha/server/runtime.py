@@ -18,6 +18,7 @@ from mentha.observe.metrics import Metrics
 from mentha.providers.embedders import Embedders
 from mentha.providers.service import Providers
 from mentha.recall.index import Learned
+from mentha.sandbox.expressions import Expressions
 from mentha.sandbox.templates import Templates
 from mentha.server import database as databases
 from mentha.server import encryption, first_key, system_ops
@@ -30,7 +31,7 @@ from mentha.store.pool import Database
 from mentha.tools.outbound import Outbound
 from mentha.tools.run import Toolbox
 from mentha.tools.system import Operation
-from mentha.workflow.context import NoEffects
+from mentha.workflow import effects
 from mentha.workflow.plans import Plans
 from mentha.workflow.runs import Runs
 from mentha.workflow.watch import Watch
@@ -102,7 +103,10 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         watch = Watch(database)
         stack.callback(watch.close)
         plans = Plans()
-        runs = Runs(settings, database, NoEffects(), watch, plans)
+        expressions = Expressions(settings)
+        stack.push_async_callback(expressions.aclose)
+        doing = effects.Parts(settings, database, providers, expressions, tools, vault, secrets.provider_keys)
+        runs = Runs(settings, database, effects.Effects(doing), watch, plans)
         identity = Identity(settings, database)
         await _tell_of_embedder(database, embedders)
         runtime = Runtime(
