@@ -10,6 +10,7 @@ from collections import Counter
 from typing import Any
 from uuid import UUID
 
+from mentha.core.errors import Unavailable
 from mentha.core.ids import new_id
 from mentha.workflow.context import RunContext
 from mentha.workflow.interpreter import Command
@@ -100,8 +101,7 @@ class StandIn:
     async def _tool(self, run: RunContext, command: Command, name: str, arguments: Any) -> Done | Fail:
         self.calls[name] += 1
         if name == "mark":
-            async with self._database.connection() as tx:
-                await tx.execute(MARK, run.execution_id, command.key, run.epoch)
+            await self._mark(run.execution_id, command.key, run.epoch)
             await asyncio.sleep(arguments.get("ms", 0) / 1_000)
         elif name == "gate":
             await self._wait_at(arguments["name"])
@@ -117,6 +117,14 @@ class StandIn:
         elif name == "huge":
             return Done({"output": "x" * 30_000_000})
         return Done({"output": arguments}, {"usage": {"prompt_tokens": 3, "completion_tokens": 2}, "cost": 0.5} if name == "model" else {})
+
+    async def _mark(self, *values: Any) -> None:
+        while True:
+            try:
+                async with self._database.connection() as tx:
+                    return await tx.execute(MARK, *values)
+            except Unavailable:
+                await asyncio.sleep(0.1)
 
     async def _wait_at(self, name: str) -> None:
         self.held[name] += 1

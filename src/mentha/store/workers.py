@@ -13,7 +13,10 @@ from mentha.store.pool import Tx
 
 FREED_MAX = 1_000
 
-REGISTER = "INSERT INTO workers (id, lease_until) VALUES ($1, now() + make_interval(secs => $2))"
+# Also where an attempt before this one was committed without that being told.
+REGISTER = """
+INSERT INTO workers (id, lease_until) VALUES ($1, now() + make_interval(secs => $2)) ON CONFLICT (id) DO UPDATE SET lease_until = EXCLUDED.lease_until
+"""
 BEAT = "UPDATE workers SET lease_until = now() + make_interval(secs => $2) WHERE id = $1 AND lease_until >= now() RETURNING true"
 
 
@@ -53,31 +56,18 @@ class Claimed:
     updated_at: datetime
 
 
-LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('executions ' || $1::uuid::text, 0))"
-CLAIM = """
-WITH busy AS (
-    SELECT count(*) AS busy FROM executions e JOIN workers w ON w.id = e.owner AND w.lease_until >= now()
-    WHERE e.tenant_id = $1 AND e.owner IS NOT NULL
-), due AS (
-    SELECT e.id FROM executions e
-    WHERE e.tenant_id = $1 AND e.owner IS NULL AND e.ready_at <= now() AND e.interpreter = ANY($5::int[])
-    ORDER BY e.ready_at LIMIT (SELECT GREATEST(LEAST($3::int, $4::int - busy), 0) FROM busy) FOR UPDATE SKIP LOCKED
-), taken AS (
-    UPDATE executions e SET owner = $2, claimed_at = now(), ready_at = NULL, epoch = e.epoch + 1 FROM due
-    WHERE e.tenant_id = $1 AND e.id = due.id
-    RETURNING e.id, e.task_id, e.task_version, e.agent_id, e.session_id, e.user_id, e.status, e.input, e.metadata, e.epoch, e.seq,
-        e.transition_count, e.snapshot, e.snapshot_seq, e.created_at, e.updated_at
-)
-SELECT busy.busy AS others, taken.* FROM busy LEFT JOIN taken ON true
+CLAIM = "SELECT c.others, c.execution_id FROM claim_executions($1, $2, $3, $4, $5) c"
+CLAIMED = """
+SELECT e.id, e.task_id, e.task_version, e.agent_id, e.session_id, e.user_id, e.status, e.input, e.metadata, e.epoch, e.seq, e.transition_count,
+    e.snapshot, e.snapshot_seq, e.created_at, e.updated_at
+FROM executions e WHERE e.tenant_id = $1 AND e.id = ANY($2::uuid[]) AND e.owner = $3 ORDER BY e.created_at, e.id
 """
 
 
 async def claim(
     tx: Tx, tenant: UUID, worker: UUID, *, limit: int, tenant_max: int, interpreters: Sequence[int]
 ) -> tuple[list[Claimed], bool]:
-    """Take the tenant's runs that are ready, oldest first. Needs a transaction around it, which should end at once.
-
-    Claims for one tenant take turns: the lock is a statement of its own, so that the next one counts what this one has taken.
+    """Take the tenant's runs that are ready, oldest first. Two statements, of which the first one takes (`migrations/0013`).
 
     Args:
         limit: most runs to take.
@@ -87,11 +77,10 @@ async def claim(
     Returns:
         The runs, and whether there may be more that are ready.
     """
-    await tx.execute(LOCK, tenant)
     rows = await tx.fetch(CLAIM, tenant, worker, limit, tenant_max, list(interpreters))
-    others = rows[0]["others"]
-    taken = [Claimed(*tuple(row)[1:]) for row in rows if row["id"] is not None]
-    return taken, len(taken) >= limit or others + len(taken) >= tenant_max
+    ids = [row["execution_id"] for row in rows if row["execution_id"] is not None]
+    taken = [Claimed(**row) for row in await tx.fetch(CLAIMED, tenant, ids, worker)] if ids else []
+    return taken, len(ids) >= limit or rows[0]["others"] + len(ids) >= tenant_max
 
 
 DUE = """

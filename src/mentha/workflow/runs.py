@@ -82,6 +82,7 @@ class Runs:
         self._claiming: asyncio.Task[None] | None = None
         self._regular: list[asyncio.Task[None]] = []
         self._is_taking = False
+        self._is_alive = asyncio.Event()
 
     @property
     def count(self) -> int:
@@ -155,10 +156,14 @@ class Runs:
                     if not is_known:
                         await workers.register(tx, self._worker, lease_s=self._lease_s)
                         is_known = self._is_taking = True
+                        self._is_alive.set()
                     await workers.forget_dead(tx)
             except Unavailable:
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(self._lease_s / BEATS_A_LEASE / 2)
                 continue
+            except Exception as error:  # noqa: BLE001 - a process that takes runs must go on saying that it is alive
+                reason, detail = delivery.reason_of(error)
+                observe.emit(SweepFailed(name="lease", reason=reason, detail=detail))
             await asyncio.sleep(self._lease_s / BEATS_A_LEASE)
 
     def _drop_all(self) -> None:
@@ -168,6 +173,7 @@ class Runs:
             task.cancel()
 
     async def _look_regularly(self) -> None:
+        await self._is_alive.wait()
         while True:
             try:
                 await self._look()
@@ -219,7 +225,7 @@ class Runs:
     async def _claim_of(self, tenant: UUID, limit: int) -> bool:
         """Take up to `limit` runs of a tenant; whether it may have more that can be taken now."""
         worker, most = self._worker, self._settings.executions_per_tenant_max
-        async with self._database.transaction() as tx:
+        async with self._database.connection() as tx:
             taken, has_more = await workers.claim(tx, tenant, worker, limit=limit, tenant_max=most, interpreters=[INTERPRETER])
         contexts = await self._contexts(tenant, taken)
         if worker != self._worker or not self._is_taking:

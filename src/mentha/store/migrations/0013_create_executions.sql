@@ -108,3 +108,26 @@ CREATE TABLE schedules (
 );
 CREATE INDEX schedules_listed ON schedules (tenant_id, task_id, created_at, id);
 CREATE INDEX schedules_due ON schedules (next_at) WHERE next_at IS NOT NULL;
+
+-- Gives a worker the tenant's runs that are ready, oldest first, at most `wanted` and as many as leave the tenant with `most` in all.
+-- Claims for one tenant take turns: each statement of a function sees what was committed before it, so the second one counts what the claim
+-- before this one took. One call from the client, so that a worker that freezes holds no lock.
+-- `others` is how many of the tenant's runs workers had before; there is one row without a run where none was taken.
+CREATE FUNCTION claim_executions(tenant uuid, worker uuid, wanted integer, most integer, known integer[])
+    RETURNS TABLE (others bigint, execution_id uuid) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('executions ' || tenant::text, 0));
+    RETURN QUERY
+    WITH busy AS (
+        SELECT count(*) AS busy FROM executions e JOIN workers w ON w.id = e.owner AND w.lease_until >= now()
+        WHERE e.tenant_id = tenant AND e.owner IS NOT NULL
+    ), due AS (
+        SELECT e.id FROM executions e
+        WHERE e.tenant_id = tenant AND e.owner IS NULL AND e.ready_at <= now() AND e.interpreter = ANY(known)
+        ORDER BY e.ready_at LIMIT (SELECT GREATEST(LEAST(wanted, most - b.busy), 0) FROM busy b) FOR UPDATE SKIP LOCKED
+    ), taken AS (
+        UPDATE executions e SET owner = worker, claimed_at = now(), ready_at = NULL, epoch = e.epoch + 1 FROM due
+        WHERE e.tenant_id = tenant AND e.id = due.id RETURNING e.id
+    )
+    SELECT b.busy, t.id FROM busy b LEFT JOIN taken t ON true;
+END $$;
