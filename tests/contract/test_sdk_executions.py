@@ -217,3 +217,21 @@ def test_blocking_client_does_the_same(blocking: Julep) -> None:
     made = blocking.executions.create(task.id, input={"n": 4})
     last = list(blocking.executions.status.stream(made.id))[-1]
     assert (last.status, last.output) == ("succeeded", {"n": 8})
+
+
+async def test_schedule_is_made_changed_paused_and_deleted(sdk: AsyncJulep, raw: Client, stranger: AsyncJulep) -> None:
+    path = f"/tasks/{await task_of(sdk, ADD)}/schedules"
+    made = (await raw.post(path, json={"cron": "0 9 * * MON", "timezone": "Europe/Berlin", "input": {"n": 1}})).json()
+    assert made["next_at"] is not None
+    assert (await raw.get(path)).json()["items"] == [made]
+    assert (await raw.get(f"{path}/{made['id']}")).json() == made
+    paused = (await raw.patch(f"{path}/{made['id']}", json={"paused": True})).json()
+    assert (paused["paused"], paused["next_at"], paused["cron"]) == (True, None, "0 9 * * MON")
+    replaced = (await raw.put(f"{path}/{made['id']}", json={"cron": "*/5 * * * *"})).json()
+    assert (replaced["paused"], replaced["timezone"], replaced["input"]) == (False, "UTC", {})
+    for wrong in ({"cron": "nonsense"}, {"cron": "* * * * *", "timezone": "Nowhere"}, {"timezone": "UTC"}):
+        assert (await raw.post(path, json=wrong)).status_code == 422
+    with pytest.raises(julep.NotFoundError):
+        await stranger.get(path, cast_to=object)
+    assert (await raw.delete(f"{path}/{made['id']}")).status_code == 202
+    assert (await raw.get(f"{path}/{made['id']}")).status_code == 404

@@ -2,22 +2,24 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import pytest
 import pytest_asyncio
 
-from mentha import observe
 from mentha.core import config
 from mentha.core.errors import BadRequest, Conflict, NotFound
 from mentha.core.ids import new_id
 from mentha.server.runtime import Runtime, open_runtime
 from mentha.server.worker import HANDLERS, Worker
-from mentha.store import executions, jobs, tenants, transitions
-from mentha.wire.executions import Execution
+from mentha.store import executions, jobs, schedules, tenants, transitions
+from mentha.wire.executions import Execution, ExecutionsPage
+from mentha.wire.schedules import CreateScheduleRequest
 from mentha.wire.transitions import Transition
 from mentha.workflow import change, start
+from mentha.workflow import schedules as firing
 from mentha.workflow.change import Answer
 from mentha.workflow.start import Wanted
 from tests.support.databases import Cluster
@@ -71,7 +73,6 @@ async def engine(engine_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> A
     flags = {"home": tmp_path_factory.mktemp("engine"), "executions_per_tenant_max": 8}
     settings = config.load(environ={"DATABASE_URL": engine_dsn}, flags=flags)
     async with open_runtime(settings, serves=False) as runtime, Worker(runtime, handlers=HANDLERS) as worker:
-        observe.subscribe(print)
         effects = runtime.runs.effects = StandIn(runtime.database)
         async with runtime.database.connection() as tx:
             await tx.execute(MARKS)
@@ -280,3 +281,36 @@ async def test_request_with_the_key_of_another_gets_its_execution_and_with_anoth
     assert len({each.id for each in made}) == 1
     with pytest.raises(Conflict):
         await start.create(engine.runtime, tenant, Wanted(task, {"a": 2}, idempotency_key="k", digest=b"2"))
+
+
+async def test_schedule_that_is_due_starts_its_task_once_however_many_look(engine: Engine, tenant: UUID) -> None:
+    async with engine.runtime.database.transaction() as tx:
+        task = await new_task(tx, tenant, [evaluate({"n": "$ _['n']"})], input_schema={"properties": {"n": {"type": "integer"}}})
+        made = [await schedules.create(tx, tenant, task, _every_minute(n=n), next_at=datetime(2020, 1, 1, tzinfo=UTC)) for n in (7, "x")]
+    await asyncio.gather(*[firing.sweep(engine.runtime) for _ in range(8)])
+    async with engine.runtime.database.connection() as tx:
+        (run,) = await executions.list_(tx, tenant, task, ExecutionsPage())
+        fired, failed = [await schedules.get(tx, tenant, task, each.id) for each in made]
+    assert (await engine.until(tenant, run.id, "succeeded")).output == {"n": 7}
+    assert (run.schedule_id, run.metadata) == (fired.id, {"by": "cron"})
+    assert fired.last_at == datetime(2020, 1, 1, tzinfo=UTC)
+    # What was missed since then is made up for once.
+    assert fired.next_at is not None
+    assert fired.next_at > datetime.now(UTC)
+    assert (fired.last_error, "does not fit" in (failed.last_error or "")) == (None, True)
+
+
+async def test_time_of_a_schedule_that_was_dealt_with_starts_nothing_again(engine: Engine, tenant: UUID) -> None:
+    async with engine.runtime.database.transaction() as tx:
+        task = await new_task(tx, tenant, [evaluate(1)])
+        made = await schedules.create(tx, tenant, task, _every_minute(), next_at=datetime(2020, 1, 1, tzinfo=UTC))
+    for _ in range(2):
+        await firing.sweep(engine.runtime)
+        async with engine.runtime.database.connection() as tx:
+            await tx.execute("UPDATE schedules SET next_at = '2020-01-01T00:00Z' WHERE id = $1", made.id)
+    async with engine.runtime.database.connection() as tx:
+        assert len(await executions.list_(tx, tenant, task, ExecutionsPage())) == 1
+
+
+def _every_minute(**given: Any) -> CreateScheduleRequest:
+    return CreateScheduleRequest(cron="* * * * *", input=given, metadata={"by": "cron"})

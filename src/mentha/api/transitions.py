@@ -17,7 +17,8 @@ from mentha.api.deps import PlainPage, RuntimeOf, Statement, TenantId
 from mentha.api.responses import errors
 from mentha.core.errors import FieldInvalid, NotFound, Unavailable
 from mentha.core.json import dumps
-from mentha.store import executions, transitions
+from mentha.store import executions, transitions, workers
+from mentha.store.workers import Progress
 from mentha.wire.executions import ENDED
 from mentha.wire.transitions import SEQ_MASK, Transition, TransitionPage, TransitionType
 
@@ -99,7 +100,7 @@ async def _transitions(runtime: Any, tenant: UUID, execution_id: UUID, after_seq
             try:
                 # In this order: what has ended has all its lines.
                 async with runtime.database.connection() as tx:
-                    found = await executions.progress(tx, [tenant], [execution_id])
+                    found = await workers.progress(tx, [(tenant, execution_id)])
                     lines = await transitions.after(tx, tenant, execution_id, after_seq, limit=BATCH_ROWS)
             except Unavailable:
                 # The next news come when the database is back.
@@ -132,7 +133,7 @@ async def _statuses(runtime: Any, tenant: UUID, execution_id: UUID) -> AsyncIter
             return
 
 
-def _is_over(progress: executions.Progress | None) -> bool:
+def _is_over(progress: Progress | None) -> bool:
     return progress is None or progress.status in ENDED
 
 

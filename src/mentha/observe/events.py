@@ -457,6 +457,14 @@ class ExecutionsFreed(Event):
     of_this_one: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleFailed(Event):
+    """A schedule was due and could start nothing; it tells its owner why. `reason` is the error's documented name."""
+
+    level: ClassVar[Level] = "warning"
+    reason: str
+
+
 Subscriber = Callable[[Event], None]
 Redact = Callable[[str], str]
 

@@ -20,6 +20,7 @@ from mentha.api import (
     openapi,
     pages,
     projects,
+    schedules,
     secrets,
     sessions,
     tasks,
@@ -34,7 +35,24 @@ from mentha.core.errors import MenthaError
 CORS_MAX_AGE_S = 3_600
 # `pages` before `docs`, whose `/docs/{id}` is a document; the more exact path of a resource before the more general one. Otherwise the
 # most asked for come first: the framework tries the patterns one after another.
-ROUTERS = (chat, sessions, executions, transitions, agents, users, tools, tasks, projects, secrets, jobs, health, pages, docs, absent)
+ROUTERS = (
+    chat,
+    sessions,
+    executions,
+    transitions,
+    agents,
+    users,
+    tools,
+    tasks,
+    schedules,
+    projects,
+    secrets,
+    jobs,
+    health,
+    pages,
+    docs,
+    absent,
+)
 
 
 def build(runtime: Any) -> Edge:

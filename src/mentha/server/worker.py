@@ -21,7 +21,7 @@ from mentha.server.runtime import Runtime, open_runtime
 from mentha.store import delivery, maintenance, queue
 from mentha.store.pool import Tx
 from mentha.store.queue import Consumer, Job
-from mentha.workflow import runs
+from mentha.workflow import runs, schedules
 
 Handler = Callable[[Runtime, Job], Coroutine[Any, Any, None]]
 
@@ -74,6 +74,7 @@ async def _purge_log(runtime: Runtime) -> None:
 SWEEPS: dict[str, Sweep] = {
     "documents to index": Sweep(2.0, index.sweep),
     "sessions to summarise": Sweep(5.0, summarise.sweep),
+    "schedules": Sweep(1.0, schedules.sweep),
     "purge answers": Sweep(60.0, _purge_turns),
     "purge jobs": Sweep(3_600.0, _purge_jobs),
     "purge executions": Sweep(60.0, _purge_executions),

@@ -3,7 +3,6 @@
 Laws: whoever adds a line to a log raises `seq` in the same statement; an execution that has ended stays as it is.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -178,27 +177,6 @@ async def list_(tx: Tx, tenant: UUID, task_id: UUID, page: ExecutionsPage) -> li
     if not rows and not await tx.fetchval(TASK_EXISTS, tenant, task_id):
         raise NotFound("Task not found during list")
     return [_execution(row) for row in rows]
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far an execution is, for those that watch it."""
-
-    status: str
-    seq: int
-    updated_at: datetime
-
-
-PROGRESS = """
-SELECT x.tenant_id, x.id, x.status, x.seq, x.updated_at FROM unnest($1::uuid[], $2::uuid[]) AS k (tenant_id, id)
-JOIN executions x ON x.tenant_id = k.tenant_id AND x.id = k.id
-"""
-
-
-async def progress(tx: Tx, tenant: Sequence[UUID], execution_ids: Sequence[UUID]) -> dict[tuple[UUID, UUID], Progress]:
-    """How far these are, by tenant and id. `tenant` has the tenant of each; those that are gone are left out."""
-    rows = await tx.fetch(PROGRESS, tenant, execution_ids)
-    return {(row["tenant_id"], row["id"]): Progress(row["status"], row["seq"], row["updated_at"]) for row in rows}
 
 
 @dataclass(frozen=True, slots=True)

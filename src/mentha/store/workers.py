@@ -1,4 +1,4 @@
-"""Who runs executions: processes with a lease, what each takes, and what becomes of it when a lease is over. For all tenants.
+"""What processes do for all tenants: who runs which executions, what becomes of them when a lease is over, what is due, what has changed.
 
 A claim is not checked against the lease: what a dead worker writes later is refused, because freeing its runs raised their `epoch`.
 """
@@ -9,7 +9,9 @@ from datetime import datetime
 from uuid import UUID
 
 from mentha.core.json import JsonObject
+from mentha.store import schedules
 from mentha.store.pool import Tx
+from mentha.wire.schedules import Schedule
 
 FREED_MAX = 1_000
 
@@ -185,3 +187,50 @@ async def retire(tx: Tx, worker: UUID) -> int:
     """End a worker, and give back what it has. Returns how many runs."""
     done: str = await tx.execute(RETIRE, worker)
     return int(done.rpartition(" ")[2])
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an execution is."""
+
+    status: str
+    seq: int
+
+
+PROGRESS = """
+SELECT x.tenant_id, x.id, x.status, x.seq FROM unnest($1::uuid[], $2::uuid[]) AS k (tenant_id, id)
+JOIN executions x ON x.tenant_id = k.tenant_id AND x.id = k.id
+"""
+
+
+async def progress(tx: Tx, keys: Sequence[tuple[UUID, UUID]]) -> dict[tuple[UUID, UUID], Progress]:
+    """How far these executions (tenant and id of each) are; those that are gone are left out."""
+    rows = await tx.fetch(PROGRESS, [tenant for tenant, _ in keys], [run for _, run in keys])
+    return {(row["tenant_id"], row["id"]): Progress(row["status"], row["seq"]) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A schedule that is due, with its tenant and the time of the database."""
+
+    tenant_id: UUID
+    now: datetime
+    schedule: Schedule
+
+
+ANY_SCHEDULE_DUE = "SELECT EXISTS (SELECT FROM schedules WHERE next_at <= now())"
+TAKE_SCHEDULES = f"""
+SELECT x.tenant_id, now() AS now, {schedules.COLUMNS} FROM schedules x
+WHERE x.next_at <= now() ORDER BY x.next_at LIMIT $1 FOR UPDATE SKIP LOCKED
+"""
+
+
+async def any_schedule_due(tx: Tx) -> bool:
+    """Whether some schedule is due."""
+    return await tx.fetchval(ANY_SCHEDULE_DUE)
+
+
+async def take_schedules(tx: Tx, *, limit: int) -> list[Due]:
+    """Schedules that are due, longest first; nobody else gets them until the transaction ends."""
+    rows = await tx.fetch(TAKE_SCHEDULES, limit)
+    return [Due(row["tenant_id"], row["now"], Schedule.model_validate(dict(row))) for row in rows]

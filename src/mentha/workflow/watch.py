@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from uuid import UUID
 
 from mentha.core.errors import Unavailable
-from mentha.store import executions
+from mentha.store import workers
 from mentha.store.pool import Database
 
 LOOK_S = 0.25
@@ -112,7 +112,7 @@ class Watch:
 
     async def _find_out(self, keys: list[Key]) -> None:
         async with self._database.connection() as tx:
-            found = await executions.progress(tx, [tenant for tenant, _ in keys], [run for _, run in keys])
+            found = await workers.progress(tx, keys)
         for key in keys:
             progress = found.get(key)
             now = (progress.seq, progress.status) if progress else (-1, "")
