@@ -143,10 +143,10 @@ WITH terms AS MATERIALIZED (
     SELECT * FROM exact_hits UNION ALL SELECT * FROM prefix_hits
 ), weighed AS MATERIALIZED (
     SELECT t.place, t.exact, t.weight, count(h.place) AS chunks, count(h.place) >= $8 AS is_common,
-        ln(1 + (greatest($9 - count(h.place), 0) + 0.5) / (count(h.place) + 0.5)) AS idf
+        ln(1 + (greatest($9 - count(h.place), 0) + 0.5::float8) / (count(h.place) + 0.5::float8)) AS idf
     FROM terms t LEFT JOIN hits h USING (place) GROUP BY t.place, t.exact, t.weight
 ), length AS MATERIALIZED (
-    SELECT greatest(avg(h.size), 1) AS average FROM hits h
+    SELECT greatest(avg(h.size), 1)::float8 AS average FROM hits h
 ), rare AS MATERIALIZED (
     SELECT EXISTS (SELECT FROM weighed w WHERE NOT w.is_common AND w.chunks > 0) AS found
 ), together AS (
@@ -156,7 +156,7 @@ WITH terms AS MATERIALIZED (
 ), best AS MATERIALIZED (
     SELECT x.doc_id, x.index, bool_or(x.is_exact) AS is_exact, sum(x.score) AS score FROM (
         SELECT h.doc_id, h.index, w.weight = 1 AS is_exact, CASE WHEN w.is_common AND r.found THEN 0
-            ELSE w.weight * w.idf * h.rank / (h.rank + 0.2 * (0.5 + 0.5 * h.size / l.average)) END AS score
+            ELSE w.weight * w.idf * h.rank / (h.rank + 0.1 * (1 + h.size / l.average)) END AS score
         FROM hits h JOIN weighed w USING (place) CROSS JOIN length l CROSS JOIN rare r
         UNION ALL SELECT a.doc_id, a.index, true, 0 FROM together a) x
     GROUP BY x.doc_id, x.index ORDER BY is_exact DESC, score DESC, x.doc_id, x.index LIMIT $7 + 50
@@ -169,9 +169,10 @@ WITH terms AS MATERIALIZED (
                     WHERE w.chunks > 0 AND v.chunks > 0 AND c.words @@ p.query::tsquery), 0) AS score
     FROM best b JOIN chunks c ON c.tenant_id = $1 AND c.doc_id = b.doc_id AND c.index = b.index CROSS JOIN rare r
 )
-SELECT (SELECT json_agg(json_build_array(s.doc_id, s.index, s.is_exact, s.score / greatest(1.5 * (SELECT sum(w.idf) FROM weighed w), s.score)))
-        FROM (SELECT * FROM scored ORDER BY is_exact DESC, score DESC, doc_id, index LIMIT $7) s) AS hits,
+SELECT array_agg(s.doc_id) AS doc_ids, array_agg(s.index) AS indices, array_agg(s.is_exact) AS exact,
+    array_agg(s.score / greatest(1.5 * (SELECT sum(w.idf) FROM weighed w), s.score)) AS scores,
     (SELECT array_agg((w.place - 1)::int) FROM weighed w WHERE w.chunks = 0) AS missing
+FROM (SELECT * FROM scored ORDER BY is_exact DESC, score DESC, doc_id, index LIMIT $7) s
 """
 
 
@@ -213,8 +214,8 @@ async def by_words(
         row = await tx.fetchrow(BY_WORDS, *given)
     else:
         row = await tx.fetchrow(BY_WORDS_FILTERED, *given, scope.metadata_filter)
-    hits = [WordHit(UUID(doc_id), index, is_exact, score) for doc_id, index, is_exact, score in row["hits"] or ()]
-    return WordHits(hits, row["missing"] or [])
+    columns = ((row[name] or ()) for name in ("doc_ids", "indices", "exact", "scores"))
+    return WordHits([WordHit(*hit) for hit in zip(*columns, strict=True)], row["missing"] or [])
 
 
 SIMILAR = """
@@ -254,9 +255,11 @@ class VectorHit:
 # The expression differs from that of the index, so that PostgreSQL compares all vectors of the owners.
 def _exact(join: LiteralString, condition: LiteralString) -> LiteralString:
     return f"""
-SELECT v.doc_id, v.index, 1 - (v.vector <=> $4) AS cosine FROM vectors v {join}
-WHERE v.tenant_id = $1 AND v.owner = ANY ($2) AND v.embedder_id = $3 {condition}
-ORDER BY v.vector <=> $4, v.doc_id, v.index LIMIT $5
+SELECT n.doc_id, n.index, 1 - n.distance AS cosine FROM (
+    SELECT v.doc_id, v.index, v.vector <=> $4 AS distance FROM vectors v {join}
+    WHERE v.tenant_id = $1 AND v.owner = ANY ($2) AND v.embedder_id = $3 {condition}
+    ORDER BY distance, v.doc_id, v.index LIMIT $5) n
+ORDER BY n.distance, n.doc_id, n.index
 """
 
 
