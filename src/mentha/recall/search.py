@@ -8,7 +8,7 @@ search endpoints differ only in the `Query` they make.
 
 import asyncio
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 from uuid import UUID
 
@@ -23,12 +23,11 @@ from mentha.recall.query import Wording
 from mentha.recall.rank import Ranked
 from mentha.recall.words import query_words
 from mentha.store import chunks
-from mentha.store.chunks import ChunkRow, Scope, Survey, VectorHit, WordHit
+from mentha.store.chunks import ChunkRow, Key, Scope, Survey, VectorHit, WordHit
 from mentha.store.embedders import EmbedderRow
 from mentha.store.pool import Database, Tx, floats
 
 Mode = Literal["text", "vector", "hybrid"]
-Key = tuple[UUID, int]
 A = TypeVar("A")
 B = TypeVar("B")
 
@@ -250,20 +249,21 @@ async def _by_words(asked: _Search) -> list[WordHit]:
         owners = () if asked.is_large else asked.scope.owners
         return query.compose(words, survey.lexemes, owners=owners, own_configuration=own, likes=likes)
 
-    async def look(tx: Tx, wording: Wording) -> chunks.WordHits:
+    async def look(tx: Tx, wording: Wording, suspects: Mapping[int, str]) -> chunks.WordHits:
         options: dict[str, Any] = {"anchor": wording.anchor, "together": wording.together, "pairs": wording.pairs}
-        limits: dict[str, Any] = {"chunks": total, "common_at_chunks": common, "limit": asked.hits_max}
-        return await chunks.by_words(tx, asked.tenant, asked.scope, wording.terms, **options, **limits)
+        limits: dict[str, Any] = {"similar_max": query.SIMILAR_MAX, "chunks": total, "common_at_chunks": common, "limit": asked.hits_max}
+        return await chunks.by_words(tx, asked.tenant, asked.scope, wording.terms, **options, suspects=suspects, **limits)
 
     wording = compose()
     if not wording.terms:
         return []
+    suspects = {at: words[place] for at, place in enumerate(wording.places) if query.may_be_misspelled(words[place])}
     async with asked.database.connection() as connection:
-        hits = await look(connection, wording)
-        unknown = [wording.places[at] for at in hits.missing if query.may_be_misspelled(words[wording.places[at]])]
-        if unknown and (likes := await _likes(connection, asked, unknown)):
-            hits = await look(connection, compose(likes))
-    return list(_falling(hits.hits))
+        found = await look(connection, wording, suspects)
+        meant = query.resembling(suspects, found.similar, asked.wanted.trigram_threshold)
+        if meant and (likes := await _likes(connection, asked, {wording.places[at]: likely for at, likely in meant.items()})):
+            found = await look(connection, compose(likes), {})
+    return list(_falling(found.hits))
 
 
 def _falling(hits: Sequence[WordHit]) -> Iterator[WordHit]:
@@ -271,25 +271,20 @@ def _falling(hits: Sequence[WordHit]) -> Iterator[WordHit]:
     least = 1.0
     for hit in hits:
         if hit.score > least:
-            yield replace(hit, score=least)
+            yield hit._replace(score=least)
         else:
             least = hit.score
             yield hit
 
 
-async def _likes(tx: Tx, asked: _Search, unknown: Sequence[int]) -> dict[int, list[str]]:
-    """Lexemes of words that may be meant where the query has one that no chunk has; by its place."""
-    words = [asked.words[place] for place in unknown]
-    similar = await chunks.similar_words(tx, asked.tenant, words, limit=query.SIMILAR_MAX)
-    meant = query.resembling(words, similar, asked.wanted.trigram_threshold)
-    flat = [(at, word) for at, likely in meant.items() for word in likely]
-    if not flat:
-        return {}
+async def _likes(tx: Tx, asked: _Search, meant: Mapping[int, Sequence[str]]) -> dict[int, list[str]]:
+    """Lexemes of the words that may be meant by those that no chunk has; by their places."""
+    flat = [(place, word) for place, likely in meant.items() for word in likely]
     configurations = sorted({name for by_name in asked.survey.lexemes for name in by_name})
     found = await chunks.lexemes(tx, asked.tenant, [word for _, word in flat], configurations)
     likes: dict[int, list[str]] = {}
-    for number, (at, _) in enumerate(flat):
-        likes.setdefault(unknown[at], []).extend(found.get(number, ()))
+    for number, (place, _) in enumerate(flat):
+        likes.setdefault(place, []).extend(found.get(number, ()))
     return likes
 
 
@@ -297,23 +292,23 @@ async def _best(asked: _Search, by_words: Sequence[WordHit], near: _Near) -> Res
     """The hits to give, with their texts."""
     sought, active = near.sought, asked.survey.embedder
     async with asked.database.connection() as connection:
-        cosines = {(hit.doc_id, hit.index): hit.cosine for hit in near.hits}
-        unseen = [key for hit in by_words if (key := (hit.doc_id, hit.index)) not in cosines]
+        cosines = {hit.key: hit.cosine for hit in near.hits}
+        unseen = [hit.key for hit in by_words if hit.key not in cosines]
         if sought and unseen:
             found = await chunks.cosines(connection, asked.tenant, unseen, sought.embedder, sought.vector)
-            cosines |= {(hit.doc_id, hit.index): hit.cosine for hit in found}
+            cosines |= {hit.key: hit.cosine for hit in found}
         ranked = _rank(by_words, near, cosines, asked.wanted)[: asked.wanted.pool]
         rows = await chunks.read(connection, asked.tenant, [hit.key for hit in ranked], active.id if active else None)
     return Result(_chosen(ranked, rows, cosines, asked.wanted, sought), near.warnings)
 
 
 def _rank(word_hits: Sequence[WordHit], near: _Near, cosines: Mapping[Key, float], wanted: Query) -> list[Ranked[Key]]:
-    by_words = {(hit.doc_id, hit.index): hit.score for hit in word_hits}
+    by_words = {hit.key: hit.score for hit in word_hits}
     if near.sought is None:
         # As the database ordered them: what only resembles the query's words comes after what has them, whatever the scores.
         return [Ranked(key, score) for key, score in by_words.items()]
     least = near.sought.calibration.cosine(wanted.confidence)
-    by_vector = {(hit.doc_id, hit.index): hit.cosine for hit in near.hits if hit.cosine >= least}
+    by_vector = {hit.key: hit.cosine for hit in near.hits if hit.cosine >= least}
     if wanted.mode == "vector":
         return [Ranked(key, cosine) for key, cosine in by_vector.items()]
     if wanted.alpha < 1:
