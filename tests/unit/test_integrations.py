@@ -12,6 +12,7 @@ from mentha.tools.integrations import SERVICES, answers, cloudinary_terms, files
 from mentha.tools.integrations.overrides import overridden
 from mentha.tools.outbound.calls import OutboundResponse
 from mentha.wire.integrations import PROVIDERS
+from mentha.workflow import policy
 
 
 def test_every_method_of_every_provider_but_mcp_is_served() -> None:
@@ -129,3 +130,11 @@ def test_file_in_base64_is_read_in_each_of_its_forms(text: str) -> None:
 def test_file_that_is_no_base64_is_refused(text: Any) -> None:
     with pytest.raises(ToolFailed):
         files.decoded(text)
+
+
+@pytest.mark.parametrize("retry", [True, False])
+def test_failure_of_a_service_says_to_a_step_of_a_task_whether_to_try_again(retry: bool) -> None:
+    tool: Any = {"name": "find", "type": "integration", "integration": {"provider": "brave"}}
+    failed = ToolFailed("`brave` is busy", retry=retry, more={"status": 429, "retry_after_s": 3600.0})
+    fail = policy.of_tool(failed, tool, {}, 0.0)
+    assert (fail.can_retry, "`brave` is busy" in fail.message) == (retry, True)
