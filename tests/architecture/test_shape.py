@@ -35,6 +35,7 @@ WITHOUT_TENANT = {
     "sealing",
     "tenants",
     "vectors",
+    "workers",
     "__init__",
 }
 # Beside the handlers in api/: what they share.
@@ -70,6 +71,7 @@ OWNERS = {
     "opentelemetry": ("mentha.observe.trace.",),
     "prometheus_client": ("mentha.observe.metrics.",),
     "typer": ("mentha.cli.",),
+    "cronsim": ("mentha.core.cron.",),
 }
 # What reaches out by itself: a tool asks `tools/outbound` instead.
 CONNECTING = {"aiohttp", "ftplib", "http", "httpx", "imaplib", "poplib", "requests", "smtplib", "socket", "urllib3", "websockets"}

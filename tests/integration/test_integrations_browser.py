@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from mentha.core.config import Settings
+from mentha.core import config
 from mentha.core.errors import MenthaError, OutboundFailed, OutboundRefused
 from mentha.tools import integrations
 from mentha.tools.calls import ToolFailed
@@ -29,7 +29,7 @@ async def act(browser: BrowserServer, action: str, *, setup: Any = None, url: st
         return {}
 
     limits = {name: given.pop(name) for name in list(given) if name.startswith("outbound_")}
-    settings = Settings(**{"outbound_allow": ("127.0.0.1",), **limits})
+    settings = config.load(environ={}, flags={"outbound_allow": ("127.0.0.1",), **limits})
     arguments = {"action": action, "connect_url": url or f"ws://127.0.0.1:{browser.port}/?signingKey={KEY}", **given}
     spec = {"provider": "remote_browser", "setup": setup or {}}
     return await integrations.run(Means(settings, Outbound(settings), none), UUID(int=7), spec, arguments)
@@ -152,7 +152,7 @@ async def test_call_without_an_address_says_where_one_comes_from() -> None:
     async def none(*_: Any) -> dict[str, str]:
         return {}
 
-    settings = Settings()
+    settings = config.load(environ={})
     with pytest.raises(ToolFailed, match="browserbase"):
         await integrations.run(
             Means(settings, Outbound(settings), none), UUID(int=7), {"provider": "remote_browser"}, {"action": "screenshot"}

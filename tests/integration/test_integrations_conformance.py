@@ -57,7 +57,7 @@ async def test_service_that_is_busy_for_long_is_left_alone_and_says_for_how_long
         with pytest.raises(ToolFailed) as failed:
             await call()
         assert failed.value.retry
-        assert failed.value.more == {"status_code": 429, "retry_after_s": 3600.0}
+        assert failed.value.more == {"status": 429, "retry_after_s": 3600.0}
         assert (len(call.server.seen), call.waited) == (1, [])
 
 
@@ -67,7 +67,7 @@ async def test_service_that_fails_is_asked_again_only_where_that_does_no_harm(ve
         with pytest.raises(ToolFailed) as failed:
             await call()
         assert failed.value.retry
-        assert failed.value.more["status_code"] == status
+        assert failed.value.more["status"] == status
         assert len(call.server.seen) == (1 if is_taken and vendor.provider in NEVER_AGAIN else 3)
 
 

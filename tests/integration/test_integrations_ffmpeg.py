@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 
-from mentha.core.config import Settings
+from mentha.core import config
 from mentha.tools import integrations
 from mentha.tools.calls import ToolFailed
 from mentha.tools.integrations import Means
@@ -51,7 +51,7 @@ async def run(cmd: str, *files: str, program: Path | None, **settings: Any) -> A
     async def none(*_: Any) -> dict[str, str]:
         return {}
 
-    given = Settings(ffmpeg_bin=program, **settings)
+    given = config.load(environ={}, flags={"ffmpeg_bin": program, **settings})
     file: Any = files[0] if len(files) == 1 else list(files)
     return await integrations.run(Means(given, Outbound(given), none), UUID(int=7), {"provider": "ffmpeg"}, {"cmd": cmd, "file": file})
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from mentha.core.config import Settings
+from mentha.core import config
 from mentha.core.errors import MenthaError, OutboundFailed, OutboundRefused, OutboundTimeout
 from mentha.tools import integrations
 from mentha.tools.calls import ToolFailed
@@ -50,7 +50,7 @@ async def send(server: MailServer, pem: Path, *, host: str = "mail.example.com",
 
     limits = {name: given.pop(name) for name in list(given) if name.startswith("outbound_")}
     trusted = ssl.create_default_context(cafile=pem)
-    settings = Settings(outbound_allow=allow or (f"127.0.0.1:{server.port}",), **limits)
+    settings = config.load(environ={}, flags={"outbound_allow": allow or (f"127.0.0.1:{server.port}",), **limits})
     means = Means(settings, Outbound(settings, resolve=names, certificates=trusted), none)
     spec = {"provider": "email", "setup": {"host": host, "port": server.port, "user": USER, "password": PASSWORD, **(setup or {})}}
     return await integrations.run(means, UUID(int=7), spec, {**MAIL, **given})

@@ -139,6 +139,14 @@ class Settings(BaseModel):
         604_800.0, ge=0, le=31_536_000, description="How long the state of a finished job can be asked for, from when it was made."
     )
 
+    executions_at_once_max: int = Field(100, ge=1, le=10_000, description="Most executions of tasks running in this process.")
+    executions_per_tenant_max: int = Field(
+        50, ge=1, le=10_000, description="Most executions of one tenant that run at once, in all processes; further ones wait."
+    )
+    executions_keep_s: float = Field(
+        2_592_000.0, ge=0, le=315_360_000, description="How long an execution can be asked for after it has ended; 0 is for ever."
+    )
+
     turn_timeout_s: float = Field(105.0, gt=0, le=3_600, description="Longest time for one chat turn. The SDKs give up after 120 s.")
     turn_replay_s: float = Field(
         600.0, ge=0, le=86_400, description="How long a turn's answer is kept for a client that sends the same request again."

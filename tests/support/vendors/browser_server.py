@@ -4,13 +4,13 @@ import asyncio
 import base64
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-wsproto = pytest.importorskip("wsproto", reason="the package wsproto, which speaks WebSocket, is missing")
+wsproto: Any = pytest.importorskip("wsproto", reason="the package wsproto, which speaks WebSocket, is missing")
 from wsproto.events import AcceptConnection, Ping, RejectConnection, Request, TextMessage  # noqa: E402
 
 PNG = base64.b64encode(b"\x89PNG of a page").decode()
@@ -22,11 +22,11 @@ class BrowserServer:
     """What it was told, in order. `answers` are results in place of the usual ones; an Exception's text is an error."""
 
     port: int = 0
-    told: list[tuple[str, Any]] = field(default_factory=list)
-    answers: dict[str, Any] = field(default_factory=dict)
+    told: list[tuple[str, Any]] = field(default_factory=list[tuple[str, Any]])
+    answers: dict[str, Any] = field(default_factory=dict[str, Any])
     pointer: Any = None
     # Sent before the first answer, as a page that talks does.
-    noise: list[Any] = field(default_factory=list)
+    noise: list[Any] = field(default_factory=list[Any])
     hangs_up_at: str = ""
 
     def methods(self) -> list[str]:
@@ -50,7 +50,7 @@ class BrowserServer:
 
 
 @contextlib.asynccontextmanager
-async def browser_server() -> AsyncIterator[BrowserServer]:
+async def browser_server() -> AsyncGenerator[BrowserServer]:
     """A running one."""
     server = BrowserServer()
     tasks: set[asyncio.Task[Any]] = set()

@@ -1,12 +1,14 @@
 """Calls of integrations as tools make them, with services that stand on loopback and waits that take no time."""
 
 import asyncio
-from collections.abc import Callable, Collection
+import inspect
+from collections.abc import AsyncGenerator, Callable, Collection
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from mentha.core.config import Settings
+from mentha.core import config
 from mentha.core.errors import MenthaError
 from mentha.observe import events
 from mentha.observe.events import Event
@@ -28,10 +30,10 @@ class Caller:
 
     vendor: Vendor
     server: WildServer
-    secrets: dict[str, str] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
-    waited: list[float] = field(default_factory=list)
-    shown: list[str] = field(default_factory=list)
+    secrets: dict[str, str] = field(default_factory=dict[str, str])
+    settings: dict[str, Any] = field(default_factory=dict[str, Any])
+    waited: list[float] = field(default_factory=list[float])
+    shown: list[str] = field(default_factory=list[str])
 
     async def __call__(self, arguments: Any = None, *, method: str | None = None, setup: Any = None, **fixed: Any) -> Any:
         """The result of a call, by default of the vendor's own."""
@@ -59,12 +61,12 @@ class Caller:
 
     def _means(self) -> Means:
         names = [self.vendor.provider, *(f"{self.vendor.provider}.{each}" for each in self.vendor.bases)]
-        given = {
+        given: dict[str, Any] = {
             "outbound_allow": ("127.0.0.1",),
             "integration_base_urls": {name: self.server.url(target=f"/{name}") for name in names},
             **self.settings,
         }
-        settings = Settings(**given)
+        settings = config.load(environ={}, flags=given)
 
         async def values(tenant: UUID, names: Collection[str]) -> dict[str, str]:
             assert tenant == TENANT
@@ -77,21 +79,13 @@ class Caller:
         return Means(settings, Outbound(settings), values, wait)
 
 
-class calling:
-    """A caller and its service, as a context. `says` is what the service answers in place of the vendor's own."""
-
-    def __init__(self, vendor: Vendor, says: Says | Answer | None = None, **settings: Any) -> None:
-        given: Any = says or vendor.says
-        self._vendor = vendor
-        self._settings = settings
-        self._context = wild_server(given if asyncio.iscoroutinefunction(given) else saying(given))
-
-    async def __aenter__(self) -> Caller:
-        google_account.tokens.clear()
-        return Caller(self._vendor, await self._context.__aenter__(), settings=self._settings)
-
-    async def __aexit__(self, *error: object) -> None:
-        await self._context.__aexit__(*error)
+@asynccontextmanager
+async def calling(vendor: Vendor, says: Says | Answer | None = None, **settings: Any) -> AsyncGenerator[Caller]:
+    """A caller and its service. `says` is what the service answers in place of the vendor's own."""
+    given: Any = says or vendor.says
+    google_account.tokens.clear()
+    async with wild_server(given if inspect.iscoroutinefunction(given) else saying(given)) as server:
+        yield Caller(vendor, server, settings=settings)
 
 
 def first(answer: bytes, then: Says) -> Says:

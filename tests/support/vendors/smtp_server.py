@@ -4,8 +4,9 @@ import asyncio
 import base64
 import contextlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
+from typing import Any
 
 USER, PASSWORD = "ann@example.com", "smtp-passw0rd-0123"
 
@@ -30,17 +31,17 @@ class MailServer:
     port: int = 0
     ways: str = "PLAIN LOGIN"
     has_tls: bool = True
-    replies: dict[str, str] = field(default_factory=dict)
+    replies: dict[str, str] = field(default_factory=dict[str, str])
     after_tls_reply: bytes = b""
-    letters: list[Letter] = field(default_factory=list)
-    commands: list[str] = field(default_factory=list)
-    in_the_clear: list[str] = field(default_factory=list)
+    letters: list[Letter] = field(default_factory=list[Letter])
+    commands: list[str] = field(default_factory=list[str])
+    in_the_clear: list[str] = field(default_factory=list[str])
 
 
 @contextlib.asynccontextmanager
-async def mail_server(certificates: ssl.SSLContext, *, at_once: bool = False, **given: object) -> AsyncIterator[MailServer]:
+async def mail_server(certificates: ssl.SSLContext, *, at_once: bool = False, **given: Any) -> AsyncGenerator[MailServer]:
     """A running server; `at_once` for TLS from the first byte on."""
-    server = MailServer(**given)  # type: ignore[arg-type]  # the fields by their names
+    server = MailServer(**given)
     tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -42,7 +42,7 @@ class Vendor:
     arguments: Json
     says: Callable[[Seen], bytes]
     good: Json
-    wrong: Json = field(default_factory=dict)
+    wrong: Json = field(default_factory=dict[str, Json])
     named: str = ""
     bases: tuple[str, ...] = ()
 

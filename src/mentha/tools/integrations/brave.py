@@ -42,7 +42,7 @@ def _refuses_key(response: OutboundResponse) -> bool:
     if response.status != 422:
         return False
     try:
-        return answers.member(loads_hostile(response.body), "error").get("code") in KEY_CODES
+        return answers.words(answers.member(loads_hostile(response.body), "error").get("code")) in KEY_CODES
     except JsonInvalid:
         return False
 

@@ -64,7 +64,7 @@ async def get_connect_url(service: Service) -> JsonValue:
     """`connect_url` of a session that runs."""
     session = _session(answers.object_of(await _get(service, _path(service)), "browserbase"))
     if not session.get("connect_url"):
-        raise service.failed("the session does not run any more, or has no address to connect to", status=session.get("status"))
+        raise service.failed("the session does not run any more, or has no address to connect to", state=session.get("status"))
     return {"connect_url": session["connect_url"]}
 
 

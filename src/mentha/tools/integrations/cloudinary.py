@@ -67,7 +67,7 @@ def _params(service: Service) -> JsonObject:
 
 
 def _kind(service: Service) -> str:
-    kind = (service.setup.get("params") or {}).get("resource_type")
+    kind = answers.words((service.setup.get("params") or {}).get("resource_type"))
     return kind if kind in _TYPES and kind != "auto" else "image"
 
 

@@ -89,7 +89,7 @@ async def _ask(
         return answers.object_of(response, "google_sheets")
     google_account.forget(account, SCOPE)
     message = f"`google_sheets` does not let the account of `service_account_json` do this: share the spreadsheet with {account.email}"
-    raise service.failed(message, said=answers.message_of(response), status_code=response.status)
+    raise service.failed(message, said=answers.message_of(response), status=response.status)
 
 
 def _values(service: Service) -> str:

@@ -6,7 +6,6 @@ Source: LlamaCloud's reference of `/api/v1/parsing`. A file is base64 or an addr
 is of no machine that is known here.
 """
 
-import asyncio
 import time
 from urllib.parse import quote
 
@@ -31,8 +30,8 @@ async def parse(service: Service) -> JsonValue:
     name = files.filename(service.arguments.get("filename"), "document.pdf")
     until_s = time.monotonic() + service.means.settings.tool_timeout_s - RESULT_S
     jobs = [await _upload(service, each, name) for each in given]
-    pages = await asyncio.gather(*(_pages(service, job, until_s) for job in jobs))
-    return {"documents": [page for document in pages for page in document]}
+    # They are read at the same time there; here one after the other is waited for.
+    return {"documents": [page for job in jobs for page in await _pages(service, job, until_s)]}
 
 
 async def _upload(service: Service, file: str, name: str) -> str:
@@ -56,9 +55,10 @@ async def _pages(service: Service, job: str, until_s: float) -> list[JsonObject]
     pause_s = POLL_FIRST_S
     for _ in range(POLLS_MAX):
         state = answers.object_of(await service.ask(Question(url=url, headers=_headers(service))), "llama_parse")
-        if state.get("status") in _DONE:
+        status = answers.words(state.get("status"))
+        if status in _DONE:
             break
-        if state.get("status") in _FAILED:
+        if status in _FAILED:
             said = answers.words(state.get("error_message") or state.get("error_code"))
             raise service.failed("`llama_parse` could not read the document", said=said)
         if time.monotonic() + pause_s > until_s:

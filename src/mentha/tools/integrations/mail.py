@@ -52,9 +52,9 @@ async def _deliver(service: Service, letter: Mail) -> None:
 def _told(service: Service, refused: SmtpRefused) -> ToolFailed:
     if refused.stage == "login":
         message = "the mail server does not accept `user` and `password` of the tool's `setup`"
-        return service.failed(message, retry=400 <= refused.code < 500, said=refused.text, status_code=refused.code)
+        return service.failed(message, retry=400 <= refused.code < 500, said=refused.text, status=refused.code)
     message = f"the mail server refused {refused.stage}"
-    return service.failed(message, retry=400 <= refused.code < 500, said=refused.text, status_code=refused.code)
+    return service.failed(message, retry=400 <= refused.code < 500, said=refused.text, status=refused.code)
 
 
 METHODS = {"send": send}

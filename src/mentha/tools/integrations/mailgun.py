@@ -53,7 +53,7 @@ async def _sent(service: Service, domain: str, form: JsonObject, *, is_last: boo
         raise service.failed(
             "`mailgun` does not know the domain: name one of the account's in the field `domain` of the tool's `setup`",
             said=answers.message_of(response),
-            status_code=404,
+            status=404,
         )
     return False
 

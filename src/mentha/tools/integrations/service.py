@@ -196,14 +196,14 @@ class Service:
         status, said = response.status, answers.message_of(response)
         if question.is_key_refused(response):
             message = f"`{self.provider}` does not accept {setup.fields_of_key(self.provider)} of the tool's `setup`, or not for this"
-            return self.failed(message, said=said, status_code=status)
+            return self.failed(message, said=said, status=status)
         if status in BUSY:
             after_s = answers.retry_after_s(response, clock.now())
             later = {} if after_s is None else {"retry_after_s": after_s}
-            return self.failed(f"`{self.provider}` is busy or its quota is used up", retry=True, said=said, status_code=status, **later)
+            return self.failed(f"`{self.provider}` is busy or its quota is used up", retry=True, said=said, status=status, **later)
         if status >= 500 or status in BROKEN:
-            return self.failed(f"`{self.provider}` failed with status {status}", retry=True, said=said, status_code=status)
-        return self.failed(f"`{self.provider}` refused the call with status {status}", said=said, status_code=status)
+            return self.failed(f"`{self.provider}` failed with status {status}", retry=True, said=said, status=status)
+        return self.failed(f"`{self.provider}` refused the call with status {status}", said=said, status=status)
 
 
 def _pause_s(tried: int) -> float:

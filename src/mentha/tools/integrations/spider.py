@@ -39,7 +39,7 @@ async def _read(service: Service, path: str, name: str) -> JsonValue:
         method="POST",
         url=f"{service.base(BASE_URL)}/{path}",
         headers={"authorization": f"Bearer {service.text('spider_api_key')}", "content-type": kind, "accept": kind},
-        json={"limit": 1, **(service.arguments.get("params") or {}), name: service.text("url")},
+        json={**(service.arguments.get("params") or {}), name: service.text("url")},
         is_key_refused=lambda response: response.status == 402 or refuses_key(response),
     )
     return {"result": _pages(await service.ask(question), kind)}

@@ -14,7 +14,7 @@ BASE_URL = "https://en.wikipedia.org/w/api.php"
 # Source: the original gives the first 4,000 characters of an article.
 CONTENT_CHARS_MAX = 4_000
 BUSY = frozenset({"ratelimited", "maxlag", "readonly"})
-_COMMON = {"action": "query", "format": "json", "formatversion": 2, "explaintext": 1, "maxlag": 5}
+_COMMON = {"action": "query", "format": "json", "formatversion": 2, "explaintext": 1}
 
 
 async def search(service: Service) -> JsonValue:
@@ -53,7 +53,7 @@ async def _document(service: Service, page: JsonObject) -> JsonObject:
 async def _pages(service: Service, asked: JsonObject) -> list[JsonObject]:
     answer = answers.object_of(await service.ask(Question(url=service.base(BASE_URL), query={**_COMMON, **asked})), "wikipedia")
     if error := answers.member(answer, "error"):
-        is_busy = error.get("code") in BUSY
+        is_busy = answers.words(error.get("code")) in BUSY
         message = "`wikipedia` is busy" if is_busy else "`wikipedia` refused the call"
         raise service.failed(message, retry=is_busy, said=answers.words(error.get("info")))
     # Nothing found is an answer without `query`.
