@@ -1,7 +1,7 @@
 """The runtime: every part of a server that lives as long as it does, made in order and closed in the opposite one."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,13 +21,16 @@ from mentha.recall.index import Learned
 from mentha.sandbox.expressions import Expressions
 from mentha.sandbox.templates import Templates
 from mentha.server import database as databases
-from mentha.server import encryption, first_key, system_ops
+from mentha.server import encryption, first_key, mcp_tools, system_ops
 from mentha.server.database import Place
 from mentha.server.first_key import FirstKey
+from mentha.server.mcp import McpEndpoint
+from mentha.server.mcp_tools import Tool
 from mentha.server.secrets import Secrets
 from mentha.store import embedded
 from mentha.store import embedders as rows
 from mentha.store.pool import Database
+from mentha.tools.mcp.servers import Servers
 from mentha.tools.outbound import Outbound
 from mentha.tools.run import Toolbox
 from mentha.tools.system import Operation
@@ -56,6 +59,7 @@ class Runtime:
     watch: Watch
     runs: Runs
     metrics: Metrics
+    mcp: McpEndpoint
     made_key: FirstKey | None
 
 
@@ -74,11 +78,7 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         first_key.check(settings)
     encryption.check(settings)
     async with AsyncExitStack() as stack:
-        metrics = Metrics()
-        observe.subscribe(metrics.subscribe)
-        stack.callback(observe.unsubscribe, metrics.subscribe)
-        if settings.otlp_endpoint:
-            stack.callback(trace.install(settings.otlp_endpoint))
+        metrics = _watched(stack, settings)
         place = await databases.find(settings)
         stack.push_async_callback(asyncio.to_thread, place.release)
         if place.server is not None:
@@ -98,7 +98,7 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         templates = Templates(settings)
         stack.push_async_callback(templates.close)
         operations: dict[str, Operation] = {}
-        tools = Toolbox(settings, Outbound(settings), operations, secrets.values, secrets.unsealed)
+        tools = _toolbox(stack, settings, operations, secrets)
         turns = Turns(Parts(settings, database, providers, embedders, templates, secrets.provider_keys, tools))
         watch = Watch(database)
         stack.callback(watch.close)
@@ -108,6 +108,8 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         doing = effects.Parts(settings, database, providers, expressions, tools, vault, secrets.provider_keys)
         runs = Runs(settings, database, effects.Effects(doing), watch, plans)
         identity = Identity(settings, database)
+        mcp = McpEndpoint(settings, identity, offered := dict[str, Tool]())
+        stack.push_async_callback(mcp.close)
         await _tell_of_embedder(database, embedders)
         runtime = Runtime(
             settings,
@@ -125,11 +127,29 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
             watch,
             runs,
             metrics,
+            mcp,
             made_key,
         )
         # Tools can chat, and chats use tools: here the two meet.
         operations.update(system_ops.table(runtime))
+        offered.update(mcp_tools.table(runtime, operations))
         yield runtime
+
+
+def _watched(stack: AsyncExitStack, settings: Settings) -> Metrics:
+    metrics = Metrics()
+    observe.subscribe(metrics.subscribe)
+    stack.callback(observe.unsubscribe, metrics.subscribe)
+    if settings.otlp_endpoint:
+        stack.callback(trace.install(settings.otlp_endpoint))
+    return metrics
+
+
+def _toolbox(stack: AsyncExitStack, settings: Settings, operations: Mapping[str, Operation], secrets: Secrets) -> Toolbox:
+    outbound = Outbound(settings)
+    servers = Servers(settings, outbound)
+    stack.push_async_callback(servers.close)
+    return Toolbox(settings, outbound, operations, secrets.values, secrets.unsealed, servers)
 
 
 async def _tell_of_embedder(database: Database, embedders: Embedders) -> None:

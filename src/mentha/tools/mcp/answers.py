@@ -33,10 +33,10 @@ def for_model(result: JsonObject) -> JsonValue:
     """What a model is shown of `result_of`: the structured value, else the texts; what is neither is told by its type and size."""
     if result["structured"] is not None:
         return result["structured"]
-    parts = [each["text"] if each.get("type") == "text" else _brief(each) for each in result["content"]]
-    if all(isinstance(each, str) for each in parts):
-        return "\n".join(parts)
-    return parts
+    content: list[JsonObject] = result["content"]
+    if all(each.get("type") == "text" for each in content):
+        return result["text"] or ""
+    return [each["text"] if each.get("type") == "text" else _brief(each) for each in content]
 
 
 def resource_of(listed: JsonValue) -> JsonObject | None:

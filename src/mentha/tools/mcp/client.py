@@ -57,7 +57,7 @@ class ConnectionLost(ToolFailed):
 
 
 class Connection:
-    """A connection; make it by `open_connection`.
+    """A connection; make it by `connected`.
 
     Args:
         changed: told that the server's list of tools is another one now.
@@ -121,10 +121,10 @@ class Connection:
         page = await self._timed(lambda session: session.list_tools(params=params), timeout_s)
         return page.model_dump(mode="json", by_alias=True, exclude_none=True)
 
-    async def close(self) -> None:
-        """Say good-bye and close; a server that does not let go is left."""
+    async def close(self, *, wait_s: float = CLOSE_TIMEOUT_S) -> None:
+        """Say good-bye and close; a server that does not let go in this time is left."""
         self._closing.set()
-        await asyncio.wait({self._owner}, timeout=CLOSE_TIMEOUT_S)
+        await asyncio.wait({self._owner}, timeout=wait_s)
         if not self._owner.done():
             self._owner.cancel()
             await asyncio.wait({self._owner}, timeout=CLOSE_TIMEOUT_S)
@@ -244,7 +244,7 @@ class Connection:
         return of_status or ToolFailed(f"the MCP server refused: {message[:MESSAGE_CHARS_MAX]}", more={"code": code})
 
 
-async def open_connection(tenant: UUID, target: Target, outbound: Outbound, changed: Callable[[], None], *, timeout_s: float) -> Connection:
+async def connected(tenant: UUID, target: Target, outbound: Outbound, changed: Callable[[], None], *, timeout_s: float) -> Connection:
     """A connection whose server has greeted. The caller closes it.
 
     Raises:
@@ -254,8 +254,7 @@ async def open_connection(tenant: UUID, target: Target, outbound: Outbound, chan
     try:
         await connection.opened(timeout_s)
     except BaseException:
-        connection._owner.cancel()  # noqa: SLF001 - the connection is not made yet
-        await asyncio.wait({connection._owner}, timeout=CLOSE_TIMEOUT_S)  # noqa: SLF001 - see above
+        await connection.close(wait_s=0)
         raise
     return connection
 

@@ -16,7 +16,7 @@ from uuid import UUID
 from mentha.core.config import Settings
 from mentha.core.errors import OutboundFailed, OutboundTimeout
 from mentha.tools.calls import ToolFailed
-from mentha.tools.mcp.client import Connection, ConnectionLost, open_connection
+from mentha.tools.mcp.client import Connection, ConnectionLost, connected
 from mentha.tools.mcp.target import Target
 from mentha.tools.outbound import Outbound
 
@@ -142,7 +142,7 @@ class Pool:
         tried = 1
         while True:
             try:
-                connection = await open_connection(
+                connection = await connected(
                     key[0], target, self._outbound, lambda: self._changed(key), timeout_s=self._greeting_timeout_s
                 )
             except (ConnectionLost, OutboundFailed):
