@@ -36,10 +36,6 @@ class McpServer:
     calls: list[tuple[str, Any]] = field(default_factory=list)
     made: Any = None
 
-    def methods(self) -> int:
-        """How many requests came."""
-        return len(self.seen)
-
 
 def make(server: McpServer) -> MCPServer:
     """The server and all that it has."""
@@ -96,17 +92,18 @@ def make(server: McpServer) -> MCPServer:
 
 
 @contextlib.asynccontextmanager
-async def serving(transport: str, **options: Any) -> AsyncIterator[McpServer]:
+async def serving(transport: str, *, port: int = 0, **options: Any) -> AsyncIterator[McpServer]:
     """A server on loopback, in this loop.
 
     Args:
         transport: `http` or `sse`.
+        port: 0 for any free one.
         options: of the SDK's `streamable_http_app`.
     """
     server = McpServer()
     made = make(server)
     app = made.streamable_http_app(**options) if transport == "http" else made.sse_app(**options)
-    async with _listening(_noting(app, server)) as port:
+    async with _listening(_noting(app, server), port) as port:
         server.url = f"http://127.0.0.1:{port}/{'mcp' if transport == 'http' else 'sse'}"
         yield server
 
@@ -121,8 +118,8 @@ def _noting(app: Starlette, server: McpServer) -> Any:
 
 
 @contextlib.asynccontextmanager
-async def _listening(app: Any) -> AsyncIterator[int]:
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="on", timeout_graceful_shutdown=0)
+async def _listening(app: Any, port: int) -> AsyncIterator[int]:
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", lifespan="on", timeout_graceful_shutdown=0)
     web = uvicorn.Server(config)
     running = asyncio.create_task(web.serve())
     async with asyncio.timeout(STARTED_LIMIT_S):

@@ -33,6 +33,7 @@ RESPONSE_BYTES_MAX = 5_000_000
 SILENCE_S = 3_600.0
 CLOSE_TIMEOUT_S = 5.0
 CANCEL_TIMEOUT_S = 1.0
+END_TIMEOUT_S = 0.5
 MESSAGE_CHARS_MAX = 500
 CAUSES_MAX = 10
 # Source: the SDK's `mcp_types.jsonrpc`.
@@ -143,8 +144,17 @@ class Connection:
             raise self._failure() if self._owner.done() else _slow(timeout_s)
         error = call.exception()
         if error is not None:
-            raise self._told(error)
+            raise await self._why(error)
         return call.result()
+
+    async def _why(self, error: BaseException) -> ToolFailed | OutboundError:
+        """What a call failed with; where that is the end of the connection, why that ended."""
+        told = self._told(error)
+        if isinstance(told, ConnectionLost) and not told.took_nothing:
+            await asyncio.wait({self._owner}, timeout=END_TIMEOUT_S)
+            if self._owner.done() and not self._owner.cancelled() and self._owner.exception() is not None:
+                return self._failure()
+        return told
 
     async def _own(self) -> None:
         await asyncio.to_thread(_load)

@@ -142,9 +142,7 @@ class Pool:
         tried = 1
         while True:
             try:
-                connection = await connected(
-                    key[0], target, self._outbound, lambda: self._changed(key), timeout_s=self._greeting_timeout_s
-                )
+                connection = await connected(key[0], target, self._outbound, lambda: self._changed(key), timeout_s=self._greeting_timeout_s)
             except (ConnectionLost, OutboundFailed):
                 if tried == TRIES_MAX:
                     self._note_failure(key)
