@@ -9,7 +9,7 @@ import julep
 import pytest
 from julep import AsyncJulep, Julep
 
-from tests.support.sdk import Account, async_sdk
+from tests.support.sdk import Account, async_sdk, raw_client
 from tests.support.server import ServerProcess
 from tests.support.talk import Client, until
 
@@ -181,10 +181,23 @@ async def test_many_watchers_of_one_execution_all_see_its_end(sdk: AsyncJulep, r
         assert '"cancelled"' in answer.text
 
 
-async def test_execution_of_another_tenant_is_not_found(sdk: AsyncJulep, stranger: AsyncJulep) -> None:
+async def test_execution_of_another_tenant_is_not_found_and_without_a_key_forbidden(
+    sdk: AsyncJulep, stranger: AsyncJulep, server: ServerProcess
+) -> None:
     task = await task_of(sdk, ASK)
     made = await sdk.executions.create(task, input={"who": "Ann"})
     await until_is(sdk, made.id, "awaiting_input")
+    async with raw_client(server.url, None) as nobody:
+        for path in (
+            f"/tasks/{task}/executions",
+            f"/tasks/{task}/schedules",
+            f"/executions/{made.id}",
+            f"/executions/{made.id}/status.stream",
+        ):
+            assert (await nobody.get(path)).status_code == 403
+        for path in (f"/tasks/{task}/executions", f"/tasks/{task}/schedules"):
+            assert (await nobody.post(path, json={"input": {}, "cron": "* * * * *"})).status_code == 403
+        assert (await nobody.put(f"/executions/{made.id}", json={"status": "cancelled"})).status_code == 403
     for attempt in (
         stranger.executions.create(task, input={}),
         stranger.executions.get(made.id),

@@ -103,7 +103,7 @@ UPSERTS = (
     Call("POST", "/projects/{project}", 201, {"name": "x"}),
     Call("POST", "/sessions/{session}", 201, {"situation": "x"}),
 )
-LATER = ("/files", "/tasks/{task}/executions", "/executions/{job}")
+LATER = ("/files", "/responses")
 CALLS = NAMING + NAMELESS + UPSERTS
 
 

@@ -25,7 +25,7 @@ from mentha.wire.transitions import SEQ_MASK, Transition, TransitionPage, Transi
 router = APIRouter(tags=["executions"], route_class=Route)
 
 STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-STREAM = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+STREAM: Any = {200: {"content": {"text/event-stream": {}}}}
 PING = b": ping\n\n"
 BATCH_ROWS = 200
 TOKEN_CHARS_MAX = 100

@@ -10,14 +10,11 @@ from typing import Any
 from uuid import UUID
 
 from mentha.core.json import JsonObject, JsonValue
-from mentha.server.system_ops import id_of, page_of
-from mentha.store import executions, tasks
 from mentha.tools.calls import ToolFailed
 from mentha.tools.system import Caller, Operation
-from mentha.wire.executions import ENDED, Execution
+from mentha.wire.executions import ENDED
 from mentha.wire.schemas import Schema, faults, integer, known, mapping, shape, text
-from mentha.workflow import start
-from mentha.workflow.start import Wanted
+from mentha.workflow.watch import Watch
 
 LIST_MAX = 100
 FOUND_MAX = 50
@@ -48,11 +45,12 @@ class Tool:
         return await self.run(tenant, arguments)
 
 
-def table(runtime: Any, operations: Mapping[str, Operation]) -> dict[str, Tool]:
+def table(operations: Mapping[str, Operation], watch: Watch) -> dict[str, Tool]:
     """All tools by name.
 
     Args:
         operations: those of `system_ops`.
+        watch: tells of news of executions.
     """
     page = {
         "limit": integer(f"How many at most, {LIST_MAX} and less", minimum=1, maximum=LIST_MAX, default=20),
@@ -63,7 +61,7 @@ def table(runtime: Any, operations: Mapping[str, Operation]) -> dict[str, Tool]:
         "list_agents": Tool("List the agents", shape(**page), _listing(operations["agent.list"], "agents", _AGENT)),
         "list_sessions": Tool("List the sessions", shape(**page), _listing(operations["session.list"], "sessions", _SESSION)),
         "list_tasks": Tool(
-            "List the tasks of an agent", shape(("agent_id",), agent_id=agent, **page), _listing(_tasks(runtime), "tasks", _TASK)
+            "List the tasks of an agent", shape(("agent_id",), agent_id=agent, **page), _listing(operations["task.list"], "tasks", _TASK)
         ),
         "search_docs": Tool(
             "Search the documents of an agent or of a user",
@@ -96,11 +94,11 @@ def table(runtime: Any, operations: Mapping[str, Operation]) -> dict[str, Tool]:
                 input=mapping("Its input", default={}),
                 wait_s=integer("How many seconds to wait for the result", minimum=0, maximum=WAIT_S_MAX, default=60),
             ),
-            _running(runtime),
+            _running(operations, watch),
             changes=True,
         ),
         "get_execution": Tool(
-            "Look at a run of a task", shape(("execution_id",), execution_id=text("Id of the execution")), _looking(runtime)
+            "Look at a run of a task", shape(("execution_id",), execution_id=text("Id of the execution")), _looking(operations)
         ),
     }
 
@@ -114,14 +112,6 @@ def _listing(operation: Operation, name: str, fields: tuple[str, ...]) -> Run:
     async def run(tenant: UUID, given: JsonObject) -> JsonObject:
         listed: Any = await operation(Caller(tenant), {"limit": 20, **given})
         return {name: [{field: each[field] for field in fields if each.get(field) is not None} for each in listed]}
-
-    return run
-
-
-def _tasks(runtime: Any) -> Operation:
-    async def run(caller: Caller, given: JsonObject) -> JsonValue:
-        async with runtime.database.connection() as tx:
-            return await tasks.list_(tx, caller.tenant, id_of(given, "agent_id"), page_of(given))
 
     return run
 
@@ -156,43 +146,39 @@ def _chatting(operations: Mapping[str, Operation]) -> Run:
     return run
 
 
-def _running(runtime: Any) -> Run:
+def _running(operations: Mapping[str, Operation], watch: Watch) -> Run:
     async def run(tenant: UUID, given: JsonObject) -> JsonObject:
-        made = await start.create(runtime, tenant, Wanted(id_of(given, "task_id"), given.get("input") or {}))
-        return _shown(await _ended(runtime, tenant, made, within_s=given.get("wait_s", 60)))
+        wanted = {"task_id": given["task_id"], "input": given.get("input") or {}}
+        made: Any = await operations["execution.create"](Caller(tenant), wanted)
+        return await _ended(operations["execution.get"], watch, tenant, made, within_s=given.get("wait_s", 60))
 
     return run
 
 
-def _looking(runtime: Any) -> Run:
+def _looking(operations: Mapping[str, Operation]) -> Run:
     async def run(tenant: UUID, given: JsonObject) -> JsonObject:
-        return _shown(await _read(runtime, tenant, id_of(given, "execution_id")))
+        return _shown(await operations["execution.get"](Caller(tenant), given))
 
     return run
 
 
-async def _ended(runtime: Any, tenant: UUID, execution: Execution, *, within_s: float) -> Execution:
+async def _ended(get: Operation, watch: Watch, tenant: UUID, execution: JsonObject, *, within_s: float) -> JsonObject:
     """The execution when it has ended, or as it is after that time, or where it waits for somebody."""
-    until = time.monotonic() + within_s
-    with runtime.watch.watching(tenant, execution.id) as watcher:
-        while execution.status not in ENDED | {"awaiting_input"} and not watcher.is_over:
+    until, wanted = time.monotonic() + within_s, {"execution_id": execution["id"]}
+    with watch.watching(tenant, UUID(execution["id"])) as watcher:
+        while execution["status"] not in ENDED | {"awaiting_input"} and not watcher.is_over:
             left_s = until - time.monotonic()
             if left_s <= 0:
                 break
             # No connection is held meanwhile.
             if await watcher.wait(limit_s=min(left_s, LOOK_S)):
-                execution = await _read(runtime, tenant, execution.id)
-    return execution
+                found: Any = await get(Caller(tenant), wanted)
+                execution = found
+    return _shown(execution)
 
 
-async def _read(runtime: Any, tenant: UUID, execution_id: UUID) -> Execution:
-    async with runtime.database.connection() as tx:
-        return await executions.get(tx, tenant, execution_id)
-
-
-def _shown(execution: Execution) -> JsonObject:
-    shown: JsonObject = execution.model_dump(mode="json", include={"id", "task_id", "status", "output", "error"})
-    return {"execution_id": shown.pop("id"), **shown}
+def _shown(execution: Any) -> JsonObject:
+    return {"execution_id": execution["id"], **{name: execution[name] for name in ("task_id", "status", "output", "error")}}
 
 
 def _words(content: JsonValue) -> str:

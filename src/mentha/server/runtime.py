@@ -132,7 +132,7 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         )
         # Tools can chat, and chats use tools: here the two meet.
         operations.update(system_ops.table(runtime))
-        offered.update(mcp_tools.table(runtime, operations))
+        offered.update(mcp_tools.table(operations, watch))
         yield runtime
 
 
