@@ -18,6 +18,7 @@ from mentha.core.errors import MenthaError, OutboundError, OutboundRefused
 from mentha.tools import integrations
 from mentha.tools.calls import ToolFailed
 from mentha.tools.integrations import Means
+from mentha.tools.mcp import pool
 from mentha.tools.mcp.servers import PAGES_MAX, Servers
 from mentha.tools.mcp.target import Target
 from mentha.tools.outbound import Outbound
@@ -154,7 +155,16 @@ async def test_calls_at_the_same_time_share_a_connection_and_one_that_rests_too_
         await until(lambda: len(made.pool) == 0)
 
 
-async def test_connections_of_a_tenant_are_limited_and_resting_ones_make_room() -> None:
+async def test_connections_of_many_tenants_to_one_host_leave_room_for_others() -> None:
+    """Each holds two places at the door, of which a host has 20."""
+    async with servers() as made, serving("http") as server:
+        for tenant in range(15):
+            await made.call_tool(UUID(int=100 + tenant), target(server), "echo", {"text": "x"}, timeout_s=5)
+        assert len(made.pool) == 6
+
+
+async def test_connections_of_a_tenant_are_limited_and_resting_ones_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "ROOM_TIMEOUT_S", 0.2)
     async with servers(mcp_connections_per_tenant_max=2) as made, serving("http") as server:
         for key in "abc":
             await made.call_tool(TENANT, target(server, x_key=key), "echo", {"text": "x"}, timeout_s=5)
@@ -164,8 +174,11 @@ async def test_connections_of_a_tenant_are_limited_and_resting_ones_make_room() 
         error = await fault(made.call_tool(TENANT, target(server, x_key="d"), "echo", {"text": "x"}, timeout_s=5))
         assert error.retry is True
         await made.call_tool(OTHER, target(server, x_key="d"), "echo", {"text": "x"}, timeout_s=5)
-        for task in waiting:
-            task.cancel()
+        # One that gets free lets the next one in.
+        last = asyncio.create_task(made.call_tool(TENANT, target(server, x_key="e"), "echo", {"text": "x"}, timeout_s=5))
+        waiting[0].cancel()
+        assert (await last)["text"] == "x"
+        waiting[1].cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
 
 
@@ -253,12 +266,13 @@ async def test_list_without_end_is_cut() -> None:
         assert len(found.tools) == 64
 
 
-async def test_answer_that_is_too_large_is_refused_and_not_read_to_its_end() -> None:
-    huge = {"tools": [{"name": "t", "description": "x" * 6_000_000, "inputSchema": {"type": "object"}}]}
+@pytest.mark.parametrize(("text", "tools", "rule"), [("x" * 6_000_000, 1, "response_size"), ("x", 30_000, "response_objects")])
+async def test_answer_that_is_too_large_is_refused_and_not_read_to_its_end(text: str, tools: int, rule: str) -> None:
+    huge = {"tools": [{"name": "t", "description": text, "inputSchema": {"type": "object"}}] * tools}
     async with wild({"tools/list": huge}) as (made, there, _):
         error = await fault(made.list_tools(TENANT, there, timeout_s=10))
         assert isinstance(error, OutboundRefused)
-        assert error.rule == "response_size"
+        assert error.rule == rule
 
 
 async def test_schema_of_results_is_never_run_and_never_fetched() -> None:

@@ -221,9 +221,11 @@ class Settings(BaseModel):
         description="Programs that tools of the provider `mcp` may run as servers: name → `argv`, and what of it a tool may change. See [MCP](mcp.md).",
     )
     mcp_connections_max: int = Field(
-        64, ge=1, le=10_000, description="Most connections to MCP servers at once; each may have several of HTTP."
+        64, ge=1, le=10_000, description="Most connections to MCP servers at once, and a third of `outbound_connections_max` at most."
     )
-    mcp_connections_per_tenant_max: int = Field(8, ge=1, le=1_000, description="Most such connections of one tenant.")
+    mcp_connections_per_tenant_max: int = Field(
+        8, ge=1, le=1_000, description="Most such connections of one tenant; the next one waits, or takes the place of one that rests."
+    )
     mcp_idle_s: float = Field(120.0, gt=0, le=86_400, description="A connection to an MCP server is closed after this long without a call.")
     mcp_tools_max: int = Field(64, ge=1, le=1_000, description="Most tools of one MCP server that a model is offered.")
     mcp_tools_ttl_s: float = Field(300.0, ge=0, le=86_400, description="How long a list of an MCP server's tools is kept.")

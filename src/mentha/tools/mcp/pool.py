@@ -1,7 +1,8 @@
 """Connections to MCP servers, kept for the next call: one for each tenant, server and set of headers, closed when it rests too long.
 
-Laws: a connection serves one tenant's calls to one target; there are never more than the settings say, and where all are in use the next
-call fails instead of waiting; a server that can't be reached is asked again after a pause that grows, by whichever call comes then.
+Laws: a connection serves one tenant's calls to one target; one that rests holds places of the door (a stream for notices, and what the last
+call left open), so there are never more than a third of those, of all, of a tenant or of a host: one that rests makes room, and where none
+does the next call waits for a while; a server that can't be reached is asked again after a pause that grows, by whichever call comes then.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from mentha.tools.calls import ToolFailed
 from mentha.tools.mcp.client import Connection, ConnectionLost, connected
 from mentha.tools.mcp.target import Target
 from mentha.tools.outbound import Outbound
+from mentha.tools.outbound.dial import TENANT_SHARE
 
 # Within one call; then `PAUSE_MAX_S` at most until the next one tries.
 TRIES_MAX = 3
@@ -27,6 +29,9 @@ PAUSE_FIRST_S = 1.0
 PAUSE_MAX_S = 60.0
 FAILURES_MAX = 1_000
 GREETING_TIMEOUT_S = 15.0
+ROOM_TIMEOUT_S = 5.0
+# Of the places that the door has.
+SHARE = 3
 
 Key = tuple[UUID, bytes]
 
@@ -35,6 +40,7 @@ Key = tuple[UUID, bytes]
 class _Place:
     """Where a connection is, or will be."""
 
+    host: str
     opening: asyncio.Lock = field(default_factory=asyncio.Lock)
     connection: Connection | None = None
     users: int = 0
@@ -72,6 +78,11 @@ class Pool:
         self._places: OrderedDict[Key, _Place] = OrderedDict()
         self._failures: OrderedDict[Key, _Failure] = OrderedDict()
         self._closing: set[asyncio.Task[None]] = set()
+        self._freed = asyncio.Condition()
+        share = settings.outbound_connections_max // SHARE
+        self._max = max(1, min(settings.mcp_connections_max, share))
+        self._tenant_max = max(1, min(settings.mcp_connections_per_tenant_max, share // TENANT_SHARE))
+        self._host_max = max(1, settings.outbound_connections_per_host_max // SHARE)
 
     def __len__(self) -> int:
         """How many connections there are, and are about to be."""
@@ -86,11 +97,7 @@ class Pool:
             OutboundError: the door does not let it through, or nobody answers.
         """
         key = (tenant, target.digest)
-        place = self._places.get(key) or self._new(key)
-        self._places.move_to_end(key)
-        place.users += 1
-        if place.rest:
-            place.rest.cancel()
+        place = await self._place(key, target.host)
         try:
             async with place.opening:
                 if place.connection is None or not place.connection.is_alive:
@@ -107,6 +114,8 @@ class Pool:
             place.users -= 1
             if not place.users:
                 self._rest(key, place)
+                async with self._freed:
+                    self._freed.notify_all()
 
     async def close(self) -> None:
         """Close all, used ones too."""
@@ -115,20 +124,34 @@ class Pool:
         if self._closing:
             await asyncio.wait(self._closing)
 
-    def _new(self, key: Key) -> _Place:
-        mine = [each for each in self._places if each[0] == key[0]]
-        if len(mine) >= self._settings.mcp_connections_per_tenant_max:
-            self._make_room(mine)
-        if len(self._places) >= self._settings.mcp_connections_max:
-            self._make_room(list(self._places))
-        place = self._places[key] = _Place()
+    async def _place(self, key: Key, host: str) -> _Place:
+        """The place of a target, taken by one more who uses it; a new one where there is room, or will be soon."""
+        try:
+            async with asyncio.timeout(ROOM_TIMEOUT_S), self._freed:
+                while not (key in self._places or self._has_room(key[0], host)):
+                    await self._freed.wait()
+        except TimeoutError:
+            raise ToolFailed("too many MCP servers are in use at once: try again later", retry=True) from None
+        place = self._places.setdefault(key, _Place(host))
+        self._places.move_to_end(key)
+        place.users += 1
+        if place.rest:
+            place.rest.cancel()
         return place
 
-    def _make_room(self, among: list[Key]) -> None:
-        resting = next((each for each in among if not self._places[each].users), None)
-        if resting is None:
-            raise ToolFailed("too many MCP servers are in use at once: try again later", retry=True)
-        self._remove(resting)
+    def _has_room(self, tenant: UUID, host: str) -> bool:
+        """Whether one more may be, after a resting one has made room where it must."""
+        for among, most in (
+            ([key for key in self._places if key[0] == tenant], self._tenant_max),
+            ([key for key, place in self._places.items() if host and place.host == host], self._host_max),
+            (list(self._places), self._max),
+        ):
+            if len(among) >= most:
+                resting = next((key for key in among if not self._places[key].users), None)
+                if resting is None:
+                    return False
+                self._remove(resting)
+        return True
 
     async def _open(self, key: Key, target: Target) -> Connection:
         failure = self._failures.get(key)

@@ -32,6 +32,11 @@ class Target:
     env: tuple[tuple[str, str], ...] = ()
 
     @property
+    def host(self) -> str:
+        """Where it is, to share connections out by; empty for a program."""
+        return self.url.partition("://")[2].partition("/")[0].lower()
+
+    @property
     def digest(self) -> bytes:
         """What tells it from every other one; says nothing of its secrets."""
         return hashlib.sha256(dumps([self.transport, self.url, self.headers, self.argv, self.env])).digest()

@@ -28,12 +28,14 @@ def make(
     *,
     headers: Headers = (),
     silence_s: float | None = None,
+    objects_max: int | None = None,
 ) -> "httpx2.AsyncClient":
     """A client whose connections `connect` opens, checked. It follows no redirects and reads no environment; its cookies are its own.
 
     Args:
         headers: of each of its calls, checked.
         silence_s: how long an answer may say nothing in its middle; None: as long as `limits` let a call take.
+        objects_max: most objects and lists in an answer that is JSON; None: any number.
     """
     httpx2, httpcore2 = lazy.load("httpx2"), lazy.load("httpcore2")
     transport = httpx2.AsyncHTTPTransport(verify=certificates, trust_env=False)
@@ -45,7 +47,7 @@ def make(
         keepalive_expiry=KEEPALIVE_S,
         network_backend=_Backend(connect),
     )
-    limited = _transport_class()(transport, limits.response_bytes_max)
+    limited = _transport_class()(transport, limits.response_bytes_max, objects_max)
     return httpx2.AsyncClient(
         transport=limited,
         headers=[("user-agent", f"mentha/{__version__}"), *headers],
@@ -54,6 +56,38 @@ def make(
         follow_redirects=False,
         max_redirects=limits.redirects_max,
     )
+
+
+class _Meter:
+    """Counts what came of one answer."""
+
+    def __init__(self, bytes_max: int, objects_max: int | None) -> None:
+        self._bytes_max = bytes_max
+        self._bytes_left = bytes_max
+        self._objects_max = objects_max
+        self._objects = 0
+
+    def count(self, piece: bytes) -> None:
+        """Note a piece.
+
+        Raises:
+            OutboundRefused: it is one too many.
+        """
+        self._bytes_left -= len(piece)
+        if self._bytes_left < 0:
+            raise OutboundRefused(
+                f"the answer has more than {self._bytes_max:,} bytes",
+                rule="response_size",
+                fix="ask for less; the operator can raise MENTHA_OUTBOUND_RESPONSE_BYTES_MAX",
+            )
+        if self._objects_max is None:
+            return
+        # What a library makes of JSON costs by its objects, not by its bytes. Those inside of texts count too: they can't be told apart here.
+        self._objects += piece.count(b"{") + piece.count(b"[")
+        if self._objects > self._objects_max:
+            raise OutboundRefused(
+                f"the answer has more than {self._objects_max:,} objects and lists", rule="response_objects", fix="ask for less"
+            )
 
 
 class _Backend:
@@ -84,29 +118,23 @@ def _transport_class() -> Any:
     httpx2: Any = lazy.load("httpx2")
 
     class Counted(httpx2.AsyncByteStream):
-        def __init__(self, stream: Any, bytes_max: int) -> None:
+        def __init__(self, stream: Any, meter: _Meter) -> None:
             self._stream = stream
-            self._bytes_max = bytes_max
+            self._meter = meter
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            left = self._bytes_max
             async for piece in self._stream:
-                left -= len(piece)
-                if left < 0:
-                    raise OutboundRefused(
-                        f"the answer has more than {self._bytes_max:,} bytes",
-                        rule="response_size",
-                        fix="ask for less; the operator can raise MENTHA_OUTBOUND_RESPONSE_BYTES_MAX",
-                    )
+                self._meter.count(piece)
                 yield piece
 
         async def aclose(self) -> None:
             await self._stream.aclose()
 
     class Limited(httpx2.AsyncBaseTransport):
-        def __init__(self, inner: Any, bytes_max: int) -> None:
+        def __init__(self, inner: Any, bytes_max: int, objects_max: int | None) -> None:
             self._inner = inner
             self._bytes_max = bytes_max
+            self._objects_max = objects_max
 
         async def handle_async_request(self, request: "httpx2.Request") -> "httpx2.Response":
             # The library decompresses without a limit that we could set, codings inside of codings included.
@@ -115,7 +143,7 @@ def _transport_class() -> Any:
             if response.headers.get("content-encoding", "identity").lower() != "identity":
                 await response.aclose()
                 raise httpx2.RemoteProtocolError("the answer is compressed, which was not asked for", request=request)
-            response.stream = Counted(response.stream, self._bytes_max)
+            response.stream = Counted(response.stream, _Meter(self._bytes_max, self._objects_max))
             return response
 
         async def aclose(self) -> None:

@@ -149,7 +149,13 @@ class Outbound:
         await exchange.secure(stream, host, await self._trusted())
 
     async def client(
-        self, *, tenant: UUID, headers: Headers = (), limits: OutboundLimits | None = None, silence_s: float | None = None
+        self,
+        *,
+        tenant: UUID,
+        headers: Headers = (),
+        limits: OutboundLimits | None = None,
+        silence_s: float | None = None,
+        objects_max: int | None = None,
     ) -> "httpx2.AsyncClient":
         """An HTTP client for a library that takes one. Each of its connections is checked like ours; close it at the end of its use.
 
@@ -161,6 +167,7 @@ class Outbound:
             headers: of each of its calls.
             limits: tighter ones than `self.limits`.
             silence_s: how long a stream may say nothing, where that is longer than a call may take.
+            objects_max: most objects and lists in an answer that is JSON.
 
         Raises:
             OutboundRefused: a header is not what may be sent.
@@ -174,7 +181,7 @@ class Outbound:
             with _told(trail):
                 return await self._open(tenant, addresses.place(host, port), trail)
 
-        return client.make(connect, certificates, limits, headers=checked, silence_s=silence_s)
+        return client.make(connect, certificates, limits, headers=checked, silence_s=silence_s, objects_max=objects_max)
 
     async def _exchange(self, call: OutboundCall, sent: Sent, limits: OutboundLimits, trail: _Trail) -> Sent | OutboundResponse:
         """Make one request; gives the answer, or the request that it redirects to."""
