@@ -50,6 +50,7 @@ def output(command: list[str], folder: Path, environ: dict[str, str] | None = No
         ("docs/chat.md", "The tool answered"),
         ("docs/secrets.md", "GITHUB_TOKEN ENCRYPTED"),
         ("docs/integrations.md", "['search_the_web']"),
+        ("docs/mcp.md", "Mentha offers list_agents"),
         ("docs/tasks.md", "Greeting, version 1"),
     ],
 )

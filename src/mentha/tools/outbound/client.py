@@ -82,7 +82,7 @@ class _Meter:
             )
         if self._objects_max is None:
             return
-        # What a library makes of JSON costs by its objects, not by its bytes. Those inside of texts count too: they can't be told apart here.
+        # What a library makes of JSON costs by its objects, not by its bytes. Those inside of texts count too.
         self._objects += piece.count(b"{") + piece.count(b"[")
         if self._objects > self._objects_max:
             raise OutboundRefused(
