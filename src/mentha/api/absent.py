@@ -19,8 +19,6 @@ ABSENT = {
     "/executions/{execution_id}/transitions": "tasks",
     "/executions/{execution_id}/transitions.stream": "tasks",
     "/executions/{execution_id}/status.stream": "tasks",
-    "/files": "files",
-    "/files/{file_id}": "files",
     "/responses": "responses",
     "/responses/{response_id}": "responses",
 }

@@ -16,6 +16,7 @@ from starlette.requests import HTTPConnection
 from mentha.api.identity import Identity
 from mentha.auth.vault import Vault
 from mentha.core.config import Settings
+from mentha.store.blobs import Blobs
 from mentha.store.pool import Database
 from mentha.store.pool import Tx as Connection
 from mentha.wire import filters
@@ -31,6 +32,8 @@ class Runtime(Protocol):
     turns: Any
     providers: Any
     vault: Vault
+    blobs: Blobs
+    extractor: Any
 
 
 # Dependencies are coroutines, those too that never wait: the framework runs plain functions in a thread, 0.2 ms of CPU each time.

