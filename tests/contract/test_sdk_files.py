@@ -9,7 +9,6 @@ import julep
 import pytest
 from julep import AsyncJulep, Julep
 
-from tests.support.model_server import ModelServerHandle
 from tests.support.talk import Client
 
 RAW = bytes(range(256)) * 5
