@@ -213,7 +213,7 @@ class Settings(BaseModel):
         le=1_000_000_000,
         description="Most bytes of files that the messages of one turn bring in; older ones are left out first.",
     )
-    file_extract_s: float = Field(20.0, gt=0, le=600, description="Longest time to read the text out of a PDF.")
+    file_extract_s: float = Field(20.0, gt=0, le=600, description="Most time of a processor to read the text out of a PDF.")
     file_extract_memory_bytes_max: int = Field(
         512_000_000, ge=64_000_000, le=8_000_000_000, description="Most memory of a process that does so; there are at most two."
     )

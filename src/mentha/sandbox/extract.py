@@ -76,6 +76,8 @@ class Extractor:
         async with self._slot():
             process = await self._start(chars_max)
             self._live.add(process)
+            if self._closed:
+                _kill(process)
             try:
                 async with asyncio.timeout(START_S + self._settings.file_extract_s):
                     answer = await _ask(process, raw, _ANSWER_BYTES_PER_CHAR_MAX * chars_max + _ANSWER_BYTES_EXTRA)
@@ -90,7 +92,9 @@ class Extractor:
         return self._read(answer, code)
 
     async def close(self) -> None:
-        """Kill what runs. Extractions in flight fail with `Unavailable`."""
+        """Kill what runs and wait until it is gone. Extractions in flight fail with `Unavailable`. A second call changes nothing."""
+        if self._closed:
+            return
         self._closed = True
         for process in self._live:
             _kill(process)
