@@ -39,7 +39,7 @@ WITHOUT_TENANT = {
     "__init__",
 }
 # Beside the handlers in api/: what they share.
-NOT_HANDLERS = {"__init__", "body", "deps", "errors", "identity", "middleware", "openapi", "responses"}
+NOT_HANDLERS = {"__init__", "body", "deps", "errors", "identity", "middleware", "openapi", "responses", "yaml_body"}
 # Stages of a turn that read, write or wait; the others compute.
 CHAT_WITH_IO = {"__init__", "answer", "fit", "load", "recall", "reply", "rounds", "running", "save", "summarise", "turn"}
 # Each young or heavy library stands behind one part of the house, so that it can be changed there.
@@ -53,7 +53,9 @@ OWNERS = {
     "httpx2": ("mentha.providers.", "mentha.tools.outbound."),
     "httpcore2": ("mentha.providers.", "mentha.tools.outbound."),
     "jinja2": ("mentha.sandbox.",),
-    "yaml": ("mentha.sandbox.",),
+    "yaml": ("mentha.sandbox.", "mentha.core.yaml."),
+    "markdown_it": ("mentha.sandbox.",),
+    "pydantic_monty": ("mentha.sandbox.monty.",),
     "jsonschema_rs": ("mentha.tools.schemas.",),
     "cryptography": ("mentha.auth.vault.",),
     "jwt": ("mentha.auth.jwt.",),

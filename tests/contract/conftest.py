@@ -51,6 +51,7 @@ def server(worker_dsn: str, model_server: ModelServerHandle, tmp_path_factory: p
         jwt_secret=sdks.JWT_SECRET,
         encryption_key=KEY_TEXT,
         outbound_allow="127.0.0.1",
+        log_level="debug",
     ) as process:
         yield process
 

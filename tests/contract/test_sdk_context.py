@@ -224,6 +224,36 @@ async def test_rounds_with_tools_take_the_place_of_older_turns(sdk: AsyncJulep, 
     assert await rows.fetchval("SELECT max(ratio) FROM token_ratios") < 1.5
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_results_that_exceed_the_budget_alone_are_shortened_and_the_turn_goes_on(
+    sdk: AsyncJulep, raw: Client, models: ModelServerHandle, stream: bool
+) -> None:
+    settings = {"context_overflow": "truncate", "token_budget": 1_200, "auto_run_tools": True}
+    echo = {"name": "echo", "type": "integration", "integration": {"provider": "dummy"}}
+    # Nothing is known yet of how this one counts: it is learnt from the first answer, amid the turn.
+    model = f"unheard-of-{stream}-x1.3"
+    large = {"name": "large", "type": "integration", "integration": {"provider": "dummy", "arguments": {"said": WORDS * 60}}}
+    session = await session_of(sdk, model=model, session=settings, extra_body={"tools": [echo, large]})
+    rounds = [tool_calls([("large", {})]), tool_calls([("large", {}), ("large", {})]), tool_calls([("echo", {"said": WORDS * 30})])]
+    models.script(model, *rounds, tool_calls([("echo", {"said": "the last one is short"})]), text("done"))
+    (answer,) = await talk(sdk, session, 1, stream=stream)
+    bodies = asked(models)
+    assert len(bodies) == 5
+    assert [prompt_tokens(body) <= 1_200 for body in bodies] == [True] * 5
+    assert prompt_tokens(bodies[1]) > 1_000
+    first, *_, newest = [message["content"] for message in bodies[-1]["messages"] if message["role"] == "tool"]
+    assert "to fit the token budget" in first
+    assert "[shortened to fit the token budget: the first " in str(bodies[1]["messages"][-1])
+    assert newest == '{"said":"the last one is short"}'
+    assert [warning for warning in answer.warnings if "shortened" in warning]
+    # What is stored is whole.
+    entries = (await raw.get(f"/sessions/{session}/history?sources=tool_response")).json()["entries"]
+    assert [WORDS * 30 in str(entry) for entry in entries] == [True, True, True, True, False]
+    (answer,) = await talk(sdk, session, 1, stream=stream, begin=1)
+    assert prompt_tokens(asked(models)[-1]) <= 1_200
+    assert answer.warnings == []
+
+
 async def test_render_tells_what_would_be_left_out(sdk: AsyncJulep, raw: Client, models: ModelServerHandle) -> None:
     session = await session_of(sdk, model=MODEL, session={"context_overflow": "truncate", "token_budget": 700})
     await talk(sdk, session, 12)

@@ -110,7 +110,8 @@ async def test_resources_of_other_tenants_are_out_of_reach(sdk: AsyncJulep, stra
     [
         ("user.get", {}, "these arguments are missing: `user_id`"),
         ("user.get", {"user_id": "nobody"}, "`user_id` must be a UUID"),
-        ("user.list", {"limit": "many"}, "`limit`"),
+        ("user.list", {"limit": "many"}, "do not fit the tool's schema: `limit`"),
+        ("user.list", {"limit": None}, ""),
         ("user.list", {"metadata_filter": {"$or": [1]}}, ""),
         ("agent.create", {"name": ""}, "`name`"),
     ],

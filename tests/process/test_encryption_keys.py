@@ -1,6 +1,7 @@
 """The key for secrets in real processes: made with the embedded database, checked at start, changed while servers serve, `kill -9` amid that."""
 
 import asyncio
+import json
 import stat
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import pytest
 
 from mentha.auth.vault import fingerprint, parse_key
 from mentha.core.ids import new_id
-from tests.support.model_server import ModelServerHandle
+from tests.support import wild_server
+from tests.support.model_server import ModelServerHandle, text, tool_calls
 from tests.support.server import ServerProcess, clean_environ, running
 from tests.support.talk import DEADLINE_S, Client, mentha, new_session, say, talking, until
 from tests.support.vaults import KEY, KEY_TEXT, OTHER_KEY, OTHER_KEY_TEXT, make_vault
@@ -66,10 +68,13 @@ async def test_embedded_database_keeps_its_key_in_a_file_and_everything_else_wit
     assert keys_sent(models) == ["Bearer sk-of-the-tenant"] * 2
 
 
-async def test_start_without_the_file_of_the_key_is_refused_until_the_secrets_are_given_up(home: Path) -> None:
-    with running(home=home) as server:
+async def test_start_without_the_file_of_the_key_is_refused_until_the_secrets_are_given_up(
+    home: Path, models: ModelServerHandle, provider: dict[str, str]
+) -> None:
+    with running(home=home, environ=provider) as server:
         async with talking(server.url) as client:
             await put(client, "token", VALUE)
+            session = await acting(client, "http://127.0.0.1:1/")
     (home / "encryption-key").unlink()
     ended = mentha("serve", home=home)
     assert (ended.returncode, ended.stdout) == (2, "")
@@ -78,11 +83,17 @@ async def test_start_without_the_file_of_the_key_is_refused_until_the_secrets_ar
     assert not (home / "encryption-key").exists()
     assert mentha("secrets", "forget", home=home).returncode == 1  # nobody said yes
     forgotten = mentha("secrets", "forget", "--yes", home=home)
-    assert (forgotten.returncode, forgotten.stdout) == (0, "deleted 1 secrets\n")
-    with running(home=home) as server:
+    told = "deleted 1 secrets\n1 tools had secrets of their own: their calls fail until their owners send these tools again\n"
+    assert (forgotten.returncode, forgotten.stdout) == (0, told)
+    with running(home=home, environ=provider) as server:
         async with talking(server.url) as client:
             assert (await client.get("/secrets")).json() == []
             await put(client, "token", VALUE)
+            models.script("gpt-x", tool_calls([("call", {})]), text("done"))
+            assert (await say(client, session, "hi")).status_code == 201
+        assert "given up together with its key" in result_of(models)["error"]
+        # The tool that is left does not hold up the next key.
+        assert mentha("secrets", "rotate", home=home).returncode == 0
 
 
 async def test_external_database_without_a_key_serves_everything_but_secrets(tmp_path: Path, database_dsn: str) -> None:
@@ -163,20 +174,53 @@ async def plant(dsn: str) -> None:
         await connection.close()
 
 
-class Talking:
-    """A client that chats and writes secrets without a pause until it is stopped."""
+async def acting(client: Client, url: str) -> str:
+    """The id of a session whose agent has a tool with secrets, by value and by reference, which the server runs."""
+    spec = {"method": "GET", "url": url, "headers": {"Authorization": VALUE, "X-Ref": "$ secrets.token"}}
+    tool = {"name": "call", "type": "api_call", "api_call": spec}
+    agent = (await client.post("/agents", json={"name": "Mia", "model": "gpt-x", "tools": [tool]})).raise_for_status().json()["id"]
+    return (await client.post("/sessions", json={"agent": agent, "auto_run_tools": True})).raise_for_status().json()["id"]
 
-    def __init__(self, client: Client) -> None:
+
+def result_of(models: ModelServerHandle) -> Any:
+    """What the model was told last about a call."""
+    messages = [
+        message for request in models.requests if request.path.endswith("/chat/completions") for message in request.json["messages"]
+    ]
+    return json.loads([message["content"] for message in messages if message["role"] == "tool"][-1])
+
+
+async def plant_tools(client: Client) -> None:
+    """`COUNT` tools of some agents, each with a secret."""
+    spec = {"method": "GET", "url": "http://127.0.0.1:1/", "cookies": {"sid": VALUE}}
+    tools = [{"name": f"t{number}", "type": "api_call", "api_call": spec} for number in range(COUNT // 5)]
+    for _ in range(5):
+        (await client.post("/agents", json={"name": "Mia", "model": "gpt-x", "tools": tools})).raise_for_status()
+
+
+SEALED_WITH = r"""
+SELECT k[1] AS key, count(*) AS tools FROM tools t, regexp_matches(t.spec::text, 'sealed\.([0-9a-f]{16})\.', 'g') AS k GROUP BY 1
+"""
+
+
+class Talking:
+    """A client that chats, with a tool where there is one, and writes secrets without a pause until it is stopped."""
+
+    def __init__(self, client: Client, *, models: ModelServerHandle | None = None, session: str | None = None) -> None:
         self.written: list[str] = []
         self.refused: list[Any] = []
         self._client = client
+        self._models = models
+        self._session = session
         self._stop = False
         self._task = asyncio.create_task(self._talk())
 
     async def _talk(self) -> None:
-        session = await new_session(self._client)
+        session = self._session or await new_session(self._client)
         while not self._stop:
-            name = f"during{len(self.written)}"
+            name = f"during_{session[-12:]}_{len(self.written)}"
+            if self._models:
+                self._models.script("gpt-x", tool_calls([("call", {})]), text("done"))
             for answer in (
                 await self._client.post("/secrets", json={"name": name, "value": "value-during"}),
                 await say(self._client, session, "hi"),
@@ -196,25 +240,35 @@ class Talking:
 
 
 async def test_keys_are_changed_while_servers_serve_and_no_request_notices(
-    tmp_path: Path, database_dsn: str, models: ModelServerHandle, provider: dict[str, str]
+    tmp_path: Path, database_dsn: str, rows: Any, models: ModelServerHandle, provider: dict[str, str]
 ) -> None:
     await plant(database_dsn)
-    with running(home=tmp_path, dsn=database_dsn, environ={**provider, **BOTH}) as server:
-        async with talking(server.url) as client:
-            await put(client, "OPENAI_API_KEY", "sk-of-the-tenant")
-            talk = Talking(client)
-            await talk.until(3)
-            assert set(await key_ids(database_dsn)) == {fingerprint(KEY)}
-            rotated = await asyncio.to_thread(mentha, "secrets", "rotate", home=tmp_path, dsn=database_dsn, **BOTH)
-            assert (rotated.returncode, rotated.stderr) == (0, "")
-            await talk.until(len(talk.written) + 3)
-            await talk.stop()
+    async with wild_server.wild_server(wild_server.saying(wild_server.answer(body=b"{}", content_type="application/json"))) as outside:
+        with running(home=tmp_path, dsn=database_dsn, environ={**provider, **BOTH}, outbound_allow="127.0.0.1") as server:
+            async with talking(server.url) as client:
+                await put(client, "OPENAI_API_KEY", "sk-of-the-tenant")
+                await put(client, "token", "value-of-a-secret")
+                await plant_tools(client)
+                talk = Talking(client, models=models, session=await acting(client, outside.url()))
+                await talk.until(3)
+                assert set(await key_ids(database_dsn)) == {fingerprint(KEY)}
+                rotated = await asyncio.to_thread(mentha, "secrets", "rotate", home=tmp_path, dsn=database_dsn, **BOTH)
+                assert (rotated.returncode, rotated.stderr) == (0, "")
+                await talk.until(len(talk.written) + 3)
+                await talk.stop()
+        # A server that does not know the old key any more opens all of them.
+        alone = {"encryption_key": OTHER_KEY_TEXT, "outbound_allow": "127.0.0.1"}
+        with running(home=tmp_path, dsn=database_dsn, environ=provider, **alone) as server:
+            async with talking(server.url) as client:
+                again = Talking(client, models=models, session=await acting(client, outside.url()))
+                await again.until(1)
+                await again.stop()
     assert set(keys_sent(models)) == {"Bearer sk-of-the-tenant"}
-    assert await key_ids(database_dsn) == {fingerprint(OTHER_KEY): COUNT + 1 + len(talk.written)}
-    with running(home=tmp_path, dsn=database_dsn, environ=provider, encryption_key=OTHER_KEY_TEXT) as server:
-        async with talking(server.url) as client:
-            assert (await say(client, await new_session(client), "hi")).status_code == 201
-    assert keys_sent(models)[-1] == "Bearer sk-of-the-tenant"
+    sent = [(seen.headers["authorization"], seen.headers["x-ref"]) for seen in outside.seen]
+    assert sent == [(VALUE, "value-of-a-secret")] * (len(talk.written) + len(again.written))
+    assert await key_ids(database_dsn) == {fingerprint(OTHER_KEY): COUNT + 2 + len({*talk.written, *again.written})}
+    assert {row["key"]: row["tools"] for row in await rows.fetch(SEALED_WITH)} == {fingerprint(OTHER_KEY): COUNT + 2}
+    assert [row["id"] for row in await rows.fetch("SELECT id FROM encryption_keys")] == [fingerprint(OTHER_KEY)]
 
 
 async def test_rotation_that_is_killed_amid_its_work_leaves_all_readable_and_goes_on_where_it_was(

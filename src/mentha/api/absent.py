@@ -10,9 +10,6 @@ router = APIRouter(include_in_schema=False)
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 # Path → what it is part of.
 ABSENT = {
-    "/agents/{agent_id}/tasks": "tasks",
-    "/agents/{agent_id}/tasks/{task_id}": "tasks",
-    "/tasks/{task_id}": "tasks",
     "/tasks/{task_id}/executions": "tasks",
     "/executions": "tasks",
     "/executions/{execution_id}": "tasks",

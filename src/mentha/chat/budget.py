@@ -9,7 +9,7 @@ import math
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from mentha.core.errors import BadRequest
@@ -165,6 +165,20 @@ def fit(stored: Stored, budget: Budget | None, fixed: int, *, new: int = 0, mode
     history = b",".join(part for part in (summary, _from(stored, start)) if part)
     summarised = stored.folded_count if summary else 0
     return Fitted(budget, model, stored, fixed, new, open_calls, history, raw, _left_out(stored, start), summarised)
+
+
+def counting(fitted: Fitted, ratio: float) -> Fitted:
+    """The same with what is known by now of how the provider counts; nothing is chosen anew."""
+    return replace(fitted, budget=Budget(fitted.budget.tokens, ratio)) if fitted.budget and ratio != fitted.budget.ratio else fitted
+
+
+def spare(fitted: Fitted) -> int:
+    """The most raw tokens that further messages may have, if all of the history makes room for them that can."""
+    if fitted.budget is None:
+        return TOKENS_MAX
+    stored = fitted.stored
+    least = sum(stored.counts[max(stored.kinds.rfind(CALLS), 0) :]) if fitted.open_calls else 0
+    return fitted.budget.room - fitted.fixed - least
 
 
 def again(fitted: Fitted, more: int) -> Fitted:

@@ -3,17 +3,19 @@
 After the model has answered, `settle` learns from the usage that it reported, and has a session folded that nearly fills its budget.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
 from mentha import observe
-from mentha.chat import budget, summarise
+from mentha.chat import budget, shorten, summarise
 from mentha.chat.budget import RATIO_FALL, RATIO_START, Budget, Fitted, Stored
 from mentha.chat.context import Context
-from mentha.chat.messages import Draft, countable
+from mentha.chat.messages import countable
 from mentha.chat.prompt import Prompt, extended
 from mentha.core import tokens
+from mentha.core.errors import BadRequest
 from mentha.core.ids import new_id
 from mentha.core.json import JsonObject, dumps, loads
 from mentha.observe.events import ContextCut
@@ -21,10 +23,12 @@ from mentha.providers.service import Providers
 from mentha.providers.types import Completion, Route
 from mentha.store import budgets, folds, queue
 from mentha.store.pool import Database
+from mentha.tools.messages import Draft
 
 # Where nothing is known to be too much, everything is read.
 NO_LIMIT_TOKENS = 2**53
 MODEL_CHARS_MAX = 255
+SHORTENED = "results of tools were shortened: the rounds of this turn alone would have exceeded the token budget"
 WINDOW_UNKNOWN = (
     "context_overflow has no effect: the window of this model is not known, so the whole history is sent; give the session a token_budget, "
     "or the server the setting model_windows"
@@ -99,14 +103,22 @@ class Requests:
     Attributes:
         last: what was sent last.
         completion: how that was answered.
+        warnings: what of the rounds could not be sent as it is.
     """
 
     def __init__(self, prompt: Prompt) -> None:
         self._first = self.last = prompt
         self.completion: Completion | None = None
+        self.warnings: list[str] = []
+        # The rounds so far, as far as they were looked at, and what each message of them counts.
+        self._rounds: list[JsonObject] = []
+        self._counts: list[int] = []
+        self._seen_bytes = 0
 
     async def next(self, messages: bytes) -> Prompt:
-        """What to send for a JSON array of messages that begins with those of the prompt: less of the history where else it would not fit.
+        """What to send for a JSON array of messages that begins with those of the prompt: less where else it would not fit.
+
+        Older turns make room for rounds; where none are left, results of tools are shortened.
 
         Raises:
             BadRequest: not even what has to be sent fits.
@@ -115,8 +127,44 @@ class Requests:
         if self._first.fitted is None:
             self.last = replace(self._first, messages=messages)
         elif more:
-            self.last = extended(self._first, more, await count(loads(b"[" + more + b"]")))
+            await self._look_at(more)
+            self.last = await self._fitting(self._first.fitted, more)
         return self.last
+
+    async def _look_at(self, more: bytes) -> None:
+        """Count what came since the last request."""
+        new = loads(b"[" + more[self._seen_bytes :].lstrip(b",") + b"]")
+        self._seen_bytes = len(more)
+        self._rounds += new
+        self._counts += await counts_of(new)
+
+    async def _fitting(self, first: Fitted, more: bytes) -> Prompt:
+        learnt = budget.counting(first, self._ratio(first))
+        # What fitted by the older knowledge is sent rather than lost: the provider may take it.
+        for fitted in (learnt, first) if learnt is not first else (first,):
+            try:
+                return await self._fitting_by(fitted, more)
+            except BadRequest:
+                if fitted is first:
+                    raise
+        raise AssertionError
+
+    async def _fitting_by(self, fitted: Fitted, more: bytes) -> Prompt:
+        total, room = sum(self._counts), budget.spare(fitted)
+        if total > room:
+            rounds, counts = await asyncio.to_thread(shorten.shortened, self._rounds, self._counts, total - room)
+            more, total = b",".join(map(dumps, rounds)), sum(counts)
+            self.warnings = [SHORTENED]
+        return extended(replace(self._first, fitted=fitted), more, total)
+
+    def _ratio(self, first: Fitted) -> float:
+        """How this model counts, as far as its answers within the turn have told."""
+        ratio = (
+            max(fitted.budget.ratio for fitted in (first, self.last.fitted) if fitted and fitted.budget) if first.budget else RATIO_START
+        )
+        if self.last.fitted and self.completion and self.completion.usage:
+            ratio = max(ratio, budget.sample(self.last.fitted.raw, self.completion.usage.prompt_tokens) or ratio)
+        return ratio
 
 
 def warnings_of(context: Context, fitted: Fitted | None) -> list[str]:
@@ -131,13 +179,14 @@ def warnings_of(context: Context, fitted: Fitted | None) -> list[str]:
 
 
 async def settle(
-    database: Database, tenant: UUID, context: Context, fitted: Fitted, model: str, completion: Completion, *, saved: bool
+    database: Database, tenant: UUID, context: Context, fitted: Fitted, model: str, completion: Completion, *, known: Fitted, saved: bool
 ) -> UUID | None:
     """Learn from the answer's usage, and have the session folded where it is time. Before the turn is stored, whose answer names the job.
 
     Args:
         fitted: of the request that `completion` answers.
         model: as the agent or the request has it.
+        known: of the turn's first request, with what was known of the model's count then.
         saved: whether the turn will be stored.
 
     Returns:
@@ -157,7 +206,7 @@ async def settle(
                 estimated_tokens=fitted.estimated,
             )
         )
-    await _learn(database, tenant, fitted, fitted.budget, completion)
+    await _learn(database, tenant, fitted, known.budget or fitted.budget, completion)
     if not saved or context.session["context_overflow"] != "adaptive":
         return None
     answered = await count([{"content": completion.content, "tool_calls": completion.tool_calls}])
@@ -213,7 +262,13 @@ async def _fixed(sent: Sent) -> int:
 
 async def count(messages: Sequence[JsonObject]) -> int:
     """Raw tokens of messages, images and overheads included."""
+    return sum(await counts_of(messages))
+
+
+async def counts_of(messages: Sequence[JsonObject]) -> list[int]:
+    """Raw tokens of each message."""
     counted = [countable(message) for message in messages]
     counts = await tokens.count_many([text for text, _ in counted])
-    images = sum(images for _, images in counted)
-    return sum(counts) + len(messages) * tokens.TOKENS_PER_MESSAGE + images * tokens.TOKENS_PER_IMAGE
+    return [
+        count + tokens.TOKENS_PER_MESSAGE + images * tokens.TOKENS_PER_IMAGE for count, (_, images) in zip(counts, counted, strict=True)
+    ]

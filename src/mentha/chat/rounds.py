@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from mentha.chat.answer import Chunks
 from mentha.chat.context import Context
-from mentha.chat.messages import Draft
 from mentha.chat.prompt import Prompt
 from mentha.core.config import Settings
 from mentha.core.json import JsonObject
@@ -14,6 +13,7 @@ from mentha.store.pool import Database
 from mentha.tools.calls import SERVER_TYPES
 from mentha.tools.journal import Turn, open_journal
 from mentha.tools.loop import Ask, Limits, Loop, Outcome
+from mentha.tools.messages import Draft
 from mentha.tools.run import ServerTools, Toolbox
 from mentha.tools.system import Caller
 from mentha.wire.chat import ChatInput

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from mentha.chat.context import Context
-from mentha.chat.messages import Draft, countable, sendable_name
+from mentha.chat.messages import countable
 from mentha.core import tokens
 from mentha.core.ids import new_id
 from mentha.core.json import JsonObject, dumps
@@ -12,6 +12,7 @@ from mentha.providers.types import Completion
 from mentha.store import turns
 from mentha.store.pool import Database
 from mentha.store.turns import NewEntry, NewTurn
+from mentha.tools.messages import Draft, sendable_name
 
 
 class _StoredElsewhereError(Exception):

@@ -32,6 +32,7 @@ from mentha.providers.types import Completion, Route, Usage
 from mentha.sandbox.templates import Templates
 from mentha.store.pool import Database
 from mentha.store.turns import NewTurn
+from mentha.tools import offer
 from mentha.tools.journal import Turn
 from mentha.tools.loop import Outcome
 from mentha.tools.run import Toolbox
@@ -105,9 +106,9 @@ async def run(parts: Parts, request: TurnRequest, push: Callable[[bytes], None] 
     requests = fit.Requests(prepared)
     ask = partial(_ask, parts, route, requests, options.body, began, chunks, push)
     outcome = await rounds.run(_setup(parts, request, began, chunks, push), context, prepared, ask)
-    completion, warnings = outcome.completion, [*warnings, *outcome.warnings]
+    completion, warnings = outcome.completion, [*warnings, *requests.warnings, *outcome.warnings]
     model_s = time.perf_counter() - asked
-    notes = await _settle(parts, request, context, requests, completion)
+    notes = await _settle(parts, request, context, prepared, requests, completion)
     body = await _save(parts, request, context, prepared, outcome, answer.whole(request.head, completion, warnings, docs, notes))
     if notes.jobs and context.fold_job is None:
         await fit.wake(parts.database)
@@ -185,7 +186,7 @@ async def _ask(
     if left_s <= 0:
         raise ProviderTimeout(f"the turn took longer than {parts.settings.turn_timeout_s:g} s before the model was asked")
     sent = await requests.next(messages)
-    body = prompt.body(route.model, sent, prompt.with_choice(options, sent.drafted.tool_choice, choice), stream=push is not None)
+    body = prompt.body(route.model, sent, offer.with_choice(options, sent.drafted.tool_choice, choice), stream=push is not None)
     if chunks and push:
         requests.completion = await reply.ask_streaming(parts.providers, route, body, timeout_s=left_s, chunks=chunks, push=push)
     else:
@@ -212,14 +213,16 @@ def _left_s(parts: Parts, began: float) -> float:
     return parts.settings.turn_timeout_s - (time.perf_counter() - began)
 
 
-async def _settle(parts: Parts, request: TurnRequest, context: Context, requests: fit.Requests, completion: Completion) -> answer.Notes:
+async def _settle(
+    parts: Parts, request: TurnRequest, context: Context, prepared: Prompt, requests: fit.Requests, completion: Completion
+) -> answer.Notes:
     fitted = requests.last.fitted
-    if fitted is None:
+    if fitted is None or prepared.fitted is None:
         return answer.NO_NOTES
     # Usage is told of the last request alone: that of a turn is a sum over its rounds.
     answered = requests.completion or completion
     model = requests.last.drafted.model
-    job = await fit.settle(parts.database, request.tenant, context, fitted, model, answered, saved=request.chat.save)
+    job = await fit.settle(parts.database, request.tenant, context, fitted, model, answered, known=prepared.fitted, saved=request.chat.save)
     return answer.Notes(answer.context_of(fitted), (str(job),) if job else ())
 
 

@@ -9,7 +9,7 @@ from mentha.cli.common import ConfigFile, Home, opened, run, settings_of
 from mentha.cli.table import show
 from mentha.core.config import Settings
 from mentha.server import encryption
-from mentha.server.encryption import Rotation
+from mentha.server.encryption import Forgotten, Rotation
 from mentha.store import encryption_keys
 
 app = typer.Typer(help="Tenants' secrets: what they are encrypted with. No command shows a value.", no_args_is_help=True)
@@ -36,11 +36,17 @@ def rotate(home: Home = None, config: ConfigFile = None) -> None:
 
 @app.command()
 def forget(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False, home: Home = None, config: ConfigFile = None) -> None:
-    """Delete every tenant's secrets, for who has lost the key: then servers start again, with a new one. Nothing brings them back."""
+    """Delete every tenant's secrets, those in tools too, for who has lost the key: then servers start again, with a new one.
+
+    Nothing brings them back.
+    """
     settings = settings_of(config, home=home)
     if not yes:
-        typer.confirm("Delete the secrets of all tenants?", abort=True)
-    print(f"deleted {run(lambda: _forget(settings))} secrets")
+        typer.confirm("Delete the secrets of all tenants, and those that stand in their tools?", abort=True)
+    done = run(lambda: _forget(settings))
+    print(f"deleted {done.secrets} secrets")
+    if done.tools:
+        print(f"{done.tools} tools had secrets of their own: their calls fail until their owners send these tools again")
 
 
 async def _list(settings: Settings) -> list[encryption_keys.Listed]:
@@ -53,7 +59,7 @@ async def _rotate(settings: Settings) -> Rotation:
         return await encryption.rotate(settings, database, told=_tell)
 
 
-async def _forget(settings: Settings) -> int:
+async def _forget(settings: Settings) -> Forgotten:
     async with opened(settings) as database:
         return await encryption.forget(database)
 

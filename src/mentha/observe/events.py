@@ -407,6 +407,17 @@ class ToolBroke(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CommandBroke(Event):
+    """A step of an execution failed by a fault of ours. `id` is in the execution's error, `detail` says where the fault is."""
+
+    level: ClassVar[Level] = "error"
+    id: str
+    kind: str
+    exception: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ToolLoopEnded(Event):
     """A turn with tools of the server came to its end: `answered`, `client` (its calls are the client's), or by its `rounds` or `time`."""
 

@@ -10,11 +10,13 @@ import asyncio
 import contextlib
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
 
+from mentha.core import leases
 from mentha.core.config import Settings
 from mentha.core.errors import ConfigInvalid, MenthaError, ProviderError
 from mentha.core.ids import new_id
@@ -190,7 +192,7 @@ async def _claim(database: Database, mark: UUID) -> _Batch:
 async def _index(runtime: Runtime, batch: _Batch, targets: Sequence[EmbedderRow]) -> None:
     """Make all vectors of a batch; what fails is given back."""
     try:
-        async with _leased(runtime.database, batch):
+        async with leases.kept(partial(_renew, runtime.database, batch), every_s=RENEW_S):
             pieces: list[Piece] = []
             for target in targets:
                 pieces = await _embed_all(runtime, batch, target)
@@ -205,23 +207,9 @@ async def _index(runtime: Runtime, batch: _Batch, targets: Sequence[EmbedderRow]
     await _want_index(runtime, pieces, targets)
 
 
-@contextlib.asynccontextmanager
-async def _leased(database: Database, batch: _Batch) -> AsyncGenerator[None]:
-    """Keep the lease of a batch while the block runs, however long an embedder takes."""
-
-    async def renew() -> None:
-        while True:
-            await asyncio.sleep(RENEW_S)
-            with contextlib.suppress(MenthaError):  # the database is away; storing will tell
-                async with database.transaction() as tx:
-                    await vectors.renew(tx, batch.keys, batch.mark, lease_s=LEASE_S)
-
-    renewing = asyncio.create_task(renew())
-    try:
-        yield
-    finally:
-        renewing.cancel()
-        await asyncio.wait([renewing])
+async def _renew(database: Database, batch: _Batch) -> None:
+    async with database.transaction() as tx:
+        await vectors.renew(tx, batch.keys, batch.mark, lease_s=LEASE_S)
 
 
 async def _embed_all(runtime: Runtime, batch: _Batch, target: EmbedderRow) -> list[Piece]:

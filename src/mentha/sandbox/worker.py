@@ -9,7 +9,9 @@ It imports little, because each worker pays for it in memory: the standard libra
 Frames, both ways: a length (4 bytes, little-endian), then JSON.
     hello    {"ready": true}
     request  {"templates": [text, …], "variables": {…}}
+             or {"call": name, "arguments": [[…], {…}]}, where this process was given functions (`sandbox/expression_worker.py`)
     answer   {"texts": [text, …], "last": bool}
+          or {"result": …, "last": bool}
           or {"failed": kind, "text": …, "line": int | null, "template": int, "last": bool}
 `last` tells that this process should not be used again. `failed` is one of syntax, undefined, refused, error, depth, memory, output.
 """
@@ -19,11 +21,11 @@ import importlib
 import os
 import re
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from types import CodeType
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn, cast
 
 import orjson
 from jinja2 import ChainableUndefined, Template, TemplateSyntaxError, UndefinedError
@@ -85,7 +87,20 @@ _GLOBALS = {**DEFAULT_NAMESPACE, **surface()}
 _COMPILER = TenantEnvironment()
 
 
-def main(raw_options: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a worker does besides rendering.
+
+    Attributes:
+        functions: what can be called, by name. They need nothing that could only be imported later.
+        numbered: variables whose keys are numbers: JSON makes text of them.
+    """
+
+    functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict[str, Callable[..., Any]])
+    numbered: frozenset[str] = frozenset()
+
+
+def main(raw_options: str, offer: Offer | None = None) -> None:
     """Lock this process down, then answer requests until standard input ends.
 
     Args:
@@ -105,23 +120,57 @@ def main(raw_options: str) -> None:
     _send(outgoing, b'{"ready":true}')
     while (request := _receive(incoming)) is not None:
         limit_cpu(options.timeout_s)
-        _send(outgoing, answer(request, options.output_bytes_max, memory))
+        _send(outgoing, answer(request, options.output_bytes_max, memory, offer or Offer()))
 
 
-def answer(raw: bytes, output_bytes_max: int, memory: Memory) -> bytes:
+def answer(raw: bytes, output_bytes_max: int, memory: Memory, offer: Offer) -> bytes:
     """The answer to one request, both as JSON."""
     texts: list[str] = []
     try:
         request = orjson.loads(raw)
+        if "call" in request:
+            return _called(offer.functions[request["call"]], request["arguments"], output_bytes_max, memory)
         templates = request["templates"]
+        variables = {name: _numbered(value) if name in offer.numbered else value for name, value in request["variables"].items()}
         try:
-            for text in rendered(templates, request["variables"], output_bytes_max):
+            for text in rendered(templates, variables, output_bytes_max):
                 texts.append(text)  # noqa: PERF402 - the list must show how far it came
         except Exception as error:  # noqa: BLE001 - code of tenants may raise anything; all of it becomes an answer
             return orjson.dumps(failure(error, templates[len(texts)]) | {"template": len(texts)})
         return _pack({"texts": texts, "last": memory.grown()})
     except MemoryError:
         return MEMORY_ANSWER
+
+
+def _called(function: Callable[..., Any], arguments: Any, output_bytes_max: int, memory: Memory) -> bytes:
+    positional, named = arguments
+    try:
+        result = orjson.dumps(function(*positional, **named), default=_plain, option=orjson.OPT_NON_STR_KEYS)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the arguments are a tenant's; whatever they set off becomes an answer
+        return orjson.dumps(_failed_call(error) | {"line": None, "template": 0})
+    if len(result) > output_bytes_max:
+        return orjson.dumps({"failed": "output", "text": "", "line": None, "template": 0, "last": memory.grown()})
+    return b'{"result":%b,"last":%b}' % (result, b"true" if memory.grown() else b"false")
+
+
+def _failed_call(error: Exception) -> dict[str, Any]:
+    if isinstance(error, RecursionError):
+        return {"failed": "depth", "text": "", "last": True}
+    text = str(error).encode("utf-8", "replace").decode()[:MESSAGE_CHARS_MAX]
+    return {"failed": "error", "text": f"{type(error).__name__}: {text}" if text else type(error).__name__, "last": False}
+
+
+def _numbered(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {int(key) if key.isdigit() else key: item for key, item in cast("dict[str, Any]", value).items()}
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no form for, as a function of the table may give it."""
+    return list(value) if isinstance(value, tuple | set | frozenset) else str(value)
 
 
 def rendered(templates: list[str], variables: dict[str, Any], output_bytes_max: int) -> Iterator[str]:

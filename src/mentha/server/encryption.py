@@ -99,20 +99,32 @@ async def rotate(settings: Settings, database: Database, *, told: Callable[[int]
             after = (tools[-1].tenant, tools[-1].id)
             moved += len(tools)
             told(moved)
+        begin = (NOBODY, NOBODY, 0)
+        while tasks := await _move_tasks(database, vault, key_id, begin):
+            begin = (tasks[-1].tenant, tasks[-1].task_id, tasks[-1].version)
+            moved += len(tasks)
+            told(moved)
         if await _end(settings, database, key_id):
             return Rotation(moved, key_id)
     raise ConfigInvalid("some secrets are still encrypted with the previous key: run `mentha secrets rotate` again")
 
 
-async def forget(database: Database) -> int:
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What was given up: how many secrets, and how many tools, those of a task's version together, had some of their own."""
+
+    secrets: int
+    tools: int
+
+
+async def forget(database: Database) -> Forgotten:
     """Delete every tenant's secrets and the keys' fingerprints: servers that start then begin with the key that they have.
 
-    Returns:
-        How many secrets there were.
+    The secrets that stand in tools are given up too: those tools stay, and their calls fail until their owners send them again.
     """
     async with database.transaction() as tx:
         await encryption_keys.lock(tx)
-        return await encryption_keys.forget(tx)
+        return Forgotten(tools=await sealing.give_up(tx), secrets=await encryption_keys.forget(tx))
 
 
 # --- the keys of this process
@@ -178,7 +190,8 @@ def _check_in_use(settings: Settings, vault: Vault, in_use: KeyIds) -> None:
         way += ", or while you change keys, MENTHA_ENCRYPTION_KEY_PREVIOUS"
     raise ConfigInvalid(
         f"the secrets in this database are encrypted with the key {' and '.join(missing)}, and {known}",
-        fix=f"{way}; if that key is lost, so are the secrets: `mentha secrets forget` deletes them and lets you begin with a new key",
+        fix=f"{way}; if that key is lost, so are the secrets: "
+        "`mentha secrets forget` deletes them, those in tools too, and lets you begin with a new key",
     )
 
 
@@ -231,6 +244,18 @@ async def _move_tools(database: Database, vault: Vault, key_id: str, after: tupl
     return rows
 
 
+async def _move_tasks(database: Database, vault: Vault, key_id: str, after: tuple[UUID, UUID, int]) -> list[sealing.TaskRow]:
+    """Encrypt the secrets in the tools of the next versions of tasks anew; gives those, none at the end."""
+    async with database.transaction() as tx:
+        rows = await sealing.others_of_tasks(tx, key_id, after=after, rows_max=ROWS_AT_ONCE)
+        for row in rows:
+            try:
+                await sealing.move_task(tx, vault, row, key_id)
+            except SecretsUnavailable as error:
+                raise ConfigInvalid(f"{error.message}: its owner has to delete the task; then run `mentha secrets rotate` again") from None
+    return rows
+
+
 def _anew(vault: Vault, row: Row, key_id: str) -> Sealed:
     return vault.encrypt(row.tenant, row.sealed.id, vault.decrypt(row.tenant, row.sealed), key_id=key_id)
 
@@ -239,7 +264,8 @@ async def _end(settings: Settings, database: Database, key_id: str) -> bool:
     """Forget the old key where no secret has it any more. Returns whether that is so."""
     async with database.transaction() as tx:
         await encryption_keys.lock(tx)
-        await encryption_keys.retire(tx)
+        if not await sealing.is_any_left(tx, key_id):
+            await encryption_keys.retire(tx)
         ended = (await encryption_keys.in_use(tx)).all == (key_id,)
     # After that is committed: a key too many in the file does no harm, one too few would.
     async with database.transaction() as tx:

@@ -14,6 +14,7 @@ from mentha.core.redact import InUse
 from mentha.providers import routing
 from mentha.store import sealing, secrets
 from mentha.store.pool import Database
+from mentha.tools.hidden import texts_of, texts_of_all
 
 # A key that was changed or deleted is used for at most this long by turns that begin.
 CACHE_S = 5.0
@@ -52,18 +53,20 @@ class Secrets:
         async with self._database.connection() as connection:
             found = await secrets.values(connection, tenant, names)
         values = {name: self._vault.decrypt(tenant, sealed) for name, sealed in found.items()}
-        self.in_use.add(values.values())
+        self.in_use.add(texts_of_all(values.values()))
         return values
 
-    def unsealed(self, tenant: UUID, tool_id: UUID, stored: JsonValue) -> JsonValue:
-        """A secret of a stored tool in the clear.
+    def unsealed(self, tenant: UUID, tool_id: UUID | None, stored: JsonValue) -> JsonValue:
+        """A secret of a tool in the clear.
+
+        Args:
+            tool_id: None for a tool that a request has brought, whose secrets were never sealed.
 
         Raises:
             SecretsUnavailable: this server has not the key, or the row was changed.
         """
-        value = sealing.opened(self._vault, tenant, tool_id, stored)
-        if isinstance(value, str):
-            self.in_use.add([value])
+        value = stored if tool_id is None else sealing.opened(self._vault, tenant, tool_id, stored)
+        self.in_use.add(texts_of(value))
         return value
 
     async def provider_keys(self, tenant: UUID) -> Mapping[str, SecretStr]:

@@ -20,6 +20,7 @@ _GONE = (
 _CONFLICTS = {
     "project_canonical_name_taken": "a project with this canonical_name exists",
     "agent_canonical_name_taken": "an agent with this canonical_name exists",
+    "task_canonical_name_taken": "a task with this canonical_name exists",
     "tool_name_taken": "the agent has a tool with this name",
     "tenant_name_taken": "a tenant with this name exists",
     "api_key_digest_taken": "this key is in use already",
@@ -29,6 +30,7 @@ _CONFLICTS = {
 }
 _MISSING = {
     "tool_agent_exists": "No agent found during create",
+    "task_agent_exists": "No agent found during create",
     "doc_agent_exists": "No agent found during create",
     "doc_user_exists": "No user found during create",
     "file_agent_exists": "No agent found during create",

@@ -12,8 +12,16 @@ DELETE FROM turns WHERE (tenant_id, id) IN (
 """
 PURGE_TOOL_RUNS = """
 DELETE FROM tool_runs WHERE (tenant_id, id) IN (
-    SELECT tenant_id, id FROM tool_runs WHERE created_at < now() - make_interval(secs => $1) ORDER BY created_at LIMIT $2)
+    SELECT tenant_id, id FROM tool_runs
+    WHERE session_id IS NOT NULL AND created_at < now() - make_interval(secs => $1) ORDER BY created_at LIMIT $2)
 """
+PURGE_TOOL_RUNS_OF_EXECUTIONS = """
+DELETE FROM tool_runs WHERE (tenant_id, id) IN (
+    SELECT tenant_id, id FROM tool_runs
+    WHERE execution_id IS NOT NULL AND created_at < now() - make_interval(secs => $1) ORDER BY created_at LIMIT $2)
+"""
+# No execution that has lost its worker waits longer for another one.
+EXECUTIONS_KEPT_S = 7 * 86_400.0
 PURGE_JOBS = """
 DELETE FROM jobs WHERE (tenant_id, id) IN (
     SELECT tenant_id, id FROM jobs
@@ -28,8 +36,12 @@ async def purge_turns(tx: Tx, *, older_than_s: float) -> int:
 
 
 async def purge_tool_runs(tx: Tx, *, older_than_s: float) -> int:
-    """Drop what turns did with tools that no retry will ask for any more; at most 5,000 turns at a time. Returns how many."""
+    """Drop what turns did with tools that no retry will ask for any more; at most 5,000 turns at a time. Returns how many.
+
+    Drops what executions did a week ago as well.
+    """
     done: str = await tx.execute(PURGE_TOOL_RUNS, older_than_s, PURGE_ROWS_MAX)
+    await tx.execute(PURGE_TOOL_RUNS_OF_EXECUTIONS, EXECUTIONS_KEPT_S, PURGE_ROWS_MAX)
     return int(done.rpartition(" ")[2])
 
 

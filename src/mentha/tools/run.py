@@ -7,9 +7,8 @@ Whatever goes wrong is a result that the model can read; only a cancellation com
 
 import asyncio
 import traceback
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import unquote
 from uuid import UUID
 
 from mentha import observe
@@ -18,19 +17,26 @@ from mentha.core.errors import MenthaError
 from mentha.core.json import JsonObject, JsonValue
 from mentha.core.redact import Redactor
 from mentha.observe.events import ToolBroke
-from mentha.tools import api_call, integrations, references, system
+from mentha.tools import api_call, arguments, integrations, references, system
+from mentha.tools.api_call import How
 from mentha.tools.calls import SERVER_TYPES, Call, Result, ToolFailed, arguments_of, failed, told
+from mentha.tools.hidden import texts_of_all
 from mentha.tools.outbound import Outbound
 from mentha.tools.system import Caller, Operation
 from mentha.wire import masks
 
 # The values of a tenant's secrets by name.
 Values = Callable[[UUID, Collection[str]], Awaitable[dict[str, str]]]
-# What opens a sealed secret of this tenant's tool with this id.
-Unseal = Callable[[UUID, UUID, JsonValue], JsonValue]
+# What opens a sealed secret of this tenant's tool with this id, and keeps it out of the log. Without an id it was never sealed: a request
+# has brought it.
+Unseal = Callable[[UUID, UUID | None, JsonValue], JsonValue]
 
 
-def not_sealed(_tenant: UUID, _tool_id: UUID, secret: JsonValue) -> JsonValue:
+# Puts values into a tool's opened member right before it is used; gives the member, and the secrets that must not come back.
+Fill = Callable[[JsonObject, JsonObject], Awaitable[tuple[JsonObject, Collection[str]]]]
+
+
+def not_sealed(_tenant: UUID, _tool_id: UUID | None, secret: JsonValue) -> JsonValue:
     """Opens what was never sealed."""
     return secret
 
@@ -56,72 +62,115 @@ class ServerTools:
 
     Args:
         tools: create-tool objects; those of an agent have an `id`, and their secrets are sealed.
+        fill: what the text of a tool stands for, the tools of type `system` included. Without it only references to secrets are looked
+            up, and not those of `system` tools.
     """
 
-    def __init__(self, box: Toolbox, caller: Caller, tools: Sequence[JsonObject]) -> None:
+    def __init__(self, box: Toolbox, caller: Caller, tools: Sequence[JsonObject], *, fill: Fill | None = None) -> None:
         self._box = box
         self._caller = caller
+        self._fill = fill
         self._tools = {tool["name"]: tool for tool in tools}
+        # What one call has sent somewhere, another may bring back.
+        self._hidden: dict[str, None] = {}
+        self._redactor = Redactor()
 
     def is_ours(self, name: str) -> bool:
         """Whether the server runs this call. What was not offered is ours to refuse."""
         tool = self._tools.get(name)
         return tool is None or tool["type"] in SERVER_TYPES
 
-    async def run(self, call: Call) -> Result:
-        """Run a call."""
+    async def run(self, call: Call, *, key: str | None = None) -> Result:
+        """Run a call that a model makes.
+
+        Args:
+            key: sent along where the call is an HTTP request, so that the other side can tell a repetition.
+        """
         tool = self._tools.get(call.name)
         if tool is None:
             known = ", ".join(f"`{name}`" for name in self._tools) or "none"
             return failed(ToolFailed(f"there is no such tool; there are: {known}"))
         kind = tool["type"]
         try:
-            value = await self._dispatch(tool, arguments_of(call))
+            value = await self._dispatch(tool, arguments_of(call), key=key)
         except ToolFailed as error:
-            return failed(error, kind)
+            return failed(await self._redacted_failure(error), kind)
         except MenthaError as error:
-            return failed(told(error), kind)
+            return failed(await self._redacted_failure(told(error)), kind)
         except Exception as error:  # noqa: BLE001 - a fault of ours fails the call, not the turn; the log has it
             observe.emit(ToolBroke(kind=kind, exception=type(error).__name__, detail=_where(error)))
             return failed(ToolFailed("the tool failed in the server; its log says why"), kind)
-        return Result(value, kind=kind)
+        return Result(await _redacted(self._redactor, value), kind=kind)
 
-    async def _dispatch(self, tool: JsonObject, arguments: JsonObject) -> JsonValue:
-        kind, stored = tool["type"], tool[tool["type"]]
+    async def call(self, name: str, given: JsonObject, *, key: str | None = None) -> JsonValue:
+        """Run a call that the author of a task has written, of a tool that there is.
+
+        Args:
+            given: for an `api_call`, parts of a request where they are named like parts and the tool's schema does not name them.
+            key: as in `run`.
+
+        Raises:
+            ToolFailed, MenthaError: it failed; no message of theirs has a secret of the tool.
+        """
+        try:
+            value = await self._dispatch(self._tools[name], given, key=key, by_author=True)
+        except ToolFailed as error:
+            raise await self._redacted_failure(error) from None
+        except MenthaError as error:
+            error.message = self._redactor.text(error.message)
+            raise
+        return await _redacted(self._redactor, value)
+
+    async def _dispatch(self, tool: JsonObject, given: JsonObject, *, key: str | None, by_author: bool = False) -> JsonValue:
+        kind = tool["type"]
         if kind == "system":
-            return await system.run(self._box.system, self._caller, stored, arguments)
-        spec, hidden = self._opened(tool)
+            # What it names of secrets stays a name: nothing of this API needs a value, and a tool that it makes looks it up by itself.
+            spec = self._opened(tool)
+            filled = (await self._fill(tool, spec))[0] if self._fill else spec
+            return await system.run(self._box.system, self._caller, {**tool, kind: filled}, given)
+        by_parts = by_author and kind == "api_call" and api_call.are_parts(tool, given)
+        if not by_parts:
+            arguments.check(tool, given)
+        filled = await self._filled(tool)
+        if kind == "api_call":
+            how = How(by_parts=by_parts, content_always=by_author, key=key)
+            return await api_call.run(self._box.outbound, self._caller.tenant, tool, filled, given, how)
+        return await integrations.run(filled, given)
+
+    async def _filled(self, tool: JsonObject) -> JsonObject:
+        spec = self._opened(tool)
+        if self._fill:
+            filled, hidden = await self._fill(tool, spec)
+            self._hide(hidden)
+            return filled
         names = references.names_in(spec)
         values = await self._box.values(self._caller.tenant, names) if names else {}
-        redactor = Redactor([*hidden, *values.values()])
-        try:
-            filled = references.filled(spec, values)
-            if kind == "api_call":
-                value = await api_call.run(self._box.outbound, self._caller.tenant, tool, filled, arguments)
-            else:
-                value = await integrations.run(filled, arguments)
-        except ToolFailed as error:
-            raise ToolFailed(redactor.text(error.message), retry=error.retry, more=redactor.value(error.more)) from None
-        return await _redacted(redactor, value)
+        self._hide(values.values())
+        return references.filled(spec, values)
 
-    def _opened(self, tool: JsonObject) -> tuple[JsonObject, list[str]]:
-        """A tool's member with its secrets open, and those that are text."""
-        hidden: list[str] = []
+    def _opened(self, tool: JsonObject) -> JsonObject:
+        """A tool's member with its secrets open."""
+        found: list[JsonValue] = []
 
         def opened(secret: JsonValue) -> JsonValue:
-            # What a request brings was never sealed.
-            value = self._box.unseal(self._caller.tenant, UUID(tool["id"]), secret) if tool.get("id") else secret
-            hidden.extend(_texts(value))
+            value = self._box.unseal(self._caller.tenant, UUID(tool["id"]) if tool.get("id") else None, secret)
+            found.append(value)
             return value
 
-        return masks.each_secret(tool["type"], tool[tool["type"]], opened), hidden
+        spec = masks.each_secret(tool["type"], tool[tool["type"]], opened)
+        self._hide(found)
+        return spec
 
+    def _hide(self, secrets: Iterable[JsonValue]) -> None:
+        """Take these out of all that this turn's tools give from now on."""
+        new = [text for text in texts_of_all(secrets) if text not in self._hidden]
+        if new:
+            self._hidden |= dict.fromkeys(new)
+            self._redactor = Redactor(self._hidden)
 
-def _texts(secret: JsonValue) -> list[str]:
-    """The texts of a secret, in an address as they are and decoded."""
-    if isinstance(secret, dict | list):
-        return [text for part in (secret.values() if isinstance(secret, dict) else secret) for text in _texts(part)]
-    return [secret, unquote(secret)] if isinstance(secret, str) else []
+    async def _redacted_failure(self, error: ToolFailed) -> ToolFailed:
+        more = await _redacted(self._redactor, error.more)
+        return ToolFailed(self._redactor.text(error.message), retry=error.retry, more=more)
 
 
 def _where(error: Exception) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from mentha.core.json import JsonObject, JsonValue
+from mentha.tools import arguments
 from mentha.tools.calls import ToolFailed
 from mentha.wire import system_calls
 
@@ -42,19 +43,25 @@ def joined(spec: JsonObject, arguments: JsonObject) -> JsonObject:
     return {**flat, **system_calls.presets_of(spec)}
 
 
-async def run(operations: Mapping[str, Operation], caller: Caller, spec: JsonObject, arguments: JsonObject) -> JsonValue:
+async def run(operations: Mapping[str, Operation], caller: Caller, tool: JsonObject, given: JsonObject) -> JsonValue:
     """Make a call of the API.
 
+    Args:
+        tool: its secrets open.
+        given: what the model gave.
+
     Raises:
-        ToolFailed: an argument is missing, or this version does not serve the call.
+        ToolFailed: an argument is missing or does not fit, or this version does not serve the call.
         MenthaError: what the call failed with.
     """
+    spec = tool["system"]
     name = system_calls.call_name(spec)
     operation = operations.get(name)
     if operation is None:
         raise ToolFailed(f"`{name}` is not served by this version of the server")
-    given = joined(spec, arguments)
-    missing = [each for each in system_calls.CALLS[name].required if given.get(each) is None]
+    whole = joined(spec, given)
+    missing = [each for each in system_calls.CALLS[name].required if whole.get(each) is None]
     if missing:
         raise ToolFailed("these arguments are missing: " + ", ".join(f"`{each}`" for each in missing))
-    return await operation(caller, given)
+    arguments.check(tool, whole)
+    return await operation(caller, whole)

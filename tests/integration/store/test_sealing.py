@@ -61,8 +61,6 @@ async def test_secrets_move_to_another_key_and_the_old_one_retires(connection: A
     old = await make_vault(connection)
     tool_id = await planted(connection, tenant, old)
     both, key_id = await make_vault(connection, OTHER_KEY, KEY), fingerprint(OTHER_KEY)
-    await encryption_keys.retire(connection)
-    assert fingerprint(KEY) in (await encryption_keys.in_use(connection)).all
     (row,) = await sealing.others(connection, key_id, after=NOBODY, rows_max=9)
     await sealing.move(connection, both, row, key_id)
     assert await sealing.others(connection, key_id, after=NOBODY, rows_max=9) == []
@@ -81,3 +79,30 @@ async def test_tool_without_secrets_needs_no_key_and_one_with_some_does(connecti
 async def test_secret_that_was_stored_before_there_was_a_seal_is_given_as_it_is(tenant: UUID) -> None:
     assert sealing.opened(Vault(), tenant, tenant, "plain") == "plain"
     assert sealing.opened(Vault(), tenant, tenant, {"a": 1}) == {"a": 1}
+
+
+async def test_text_that_looks_like_a_sealed_secret_holds_no_rotation_up(connection: Any, tenant: UUID) -> None:
+    vault = await make_vault(connection)
+    agent = await agents.create(connection, tenant, CreateAgentRequest.model_validate({"name": "Mia"}))
+    lookalike = f"sealed.{fingerprint(KEY)}.AAAA"
+    for number in range(3):
+        # The first and the last one say it where no secret stands.
+        spec = {"method": "GET", "url": "http://x", "headers": {"X-Token" if number == 1 else "X-Harmless": lookalike}}
+        body = CreateToolRequest.model_validate({"name": f"t{number}", "type": "api_call", "api_call": spec})
+        await tools.create(connection, tenant, agent.id, body, seal=await sealing.seal_for(connection, tenant, vault, [body]))
+    found = await sealing.others(connection, fingerprint(OTHER_KEY), after=NOBODY, rows_max=1)
+    assert [row.spec["headers"].keys() for row in found] == [{"X-Token": ""}.keys()]
+    after = (found[0].tenant, found[0].id)
+    assert await sealing.others(connection, fingerprint(OTHER_KEY), after=after, rows_max=1) == []
+
+
+async def test_secrets_that_are_given_up_say_so_and_are_in_nobodys_way(connection: Any, tenant: UUID) -> None:
+    vault = await make_vault(connection)
+    tool_id = await planted(connection, tenant, vault)
+    assert await sealing.give_up(connection) == 1
+    spec = await connection.fetchval(SPEC, tenant, tool_id)
+    assert (spec["headers"], spec["url"]) == ({"X-Token": sealing.LOST}, f"http://u:{sealing.LOST}@x/?api_key={sealing.LOST}&a=b")
+    with pytest.raises(SecretsUnavailable, match="given up"):
+        sealing.opened(vault, tenant, tool_id, spec["headers"]["X-Token"])
+    assert await sealing.others(connection, fingerprint(OTHER_KEY), after=NOBODY, rows_max=9) == []
+    assert await sealing.give_up(connection) == 0

@@ -26,7 +26,7 @@ from mentha import observe
 from mentha.core import lazy
 from mentha.core.config import Settings
 from mentha.core.errors import OutboundError, OutboundRefused, OutboundTimeout
-from mentha.observe.events import OutboundCalled, OutboundRefusedSeen
+from mentha.observe.events import OutboundCalled, OutboundRefusedSeen, redacted
 from mentha.providers import network
 from mentha.tools.outbound import addresses, client, exchange
 from mentha.tools.outbound.calls import OutboundCall, OutboundLimits, OutboundResponse, Sent, first, follow
@@ -225,7 +225,8 @@ def _told(trail: _Trail, method: str = "") -> Generator[None]:
 
     def ended(outcome: Literal["answered", "failed", "timeout"], status: int) -> None:
         if method:
-            host, took_s = addresses.shown(trail.host), time.perf_counter() - began
+            # A redirect can lead to a host that is named after what it was sent.
+            host, took_s = redacted(addresses.shown(trail.host)), time.perf_counter() - began
             observe.emit(
                 OutboundCalled(
                     tenant=str(trail.tenant),
