@@ -41,7 +41,7 @@ WITHOUT_TENANT = {
 # Beside the handlers in api/: what they share.
 NOT_HANDLERS = {"__init__", "body", "deps", "errors", "identity", "middleware", "openapi", "responses", "yaml_body"}
 # Stages of a turn that read, write or wait; the others compute.
-CHAT_WITH_IO = {"__init__", "answer", "fit", "load", "recall", "reply", "rounds", "running", "save", "summarise", "turn"}
+CHAT_WITH_IO = {"__init__", "answer", "attachments", "fit", "load", "recall", "reply", "rounds", "running", "save", "summarise", "turn"}
 # Each young or heavy library stands behind one part of the house, so that it can be changed there.
 OWNERS = {
     "asyncpg": ("mentha.store.",),

@@ -29,6 +29,7 @@ from mentha.store import embedded
 from mentha.store import embedders as rows
 from mentha.store.blobs import Blobs
 from mentha.store.pool import Database
+from mentha.tools.attachments import Attachments
 from mentha.tools.outbound import Outbound
 from mentha.tools.run import Toolbox
 from mentha.tools.system import Operation
@@ -46,8 +47,8 @@ class Runtime:
     embedders: Embedders
     learned: Learned
     templates: Templates
-    extractor: Extractor
     blobs: Blobs
+    attachments: Attachments
     vault: Vault
     secrets: Secrets
     turns: Turns
@@ -98,7 +99,8 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         blobs = Blobs(settings)
         operations: dict[str, Operation] = {}
         tools = Toolbox(settings, Outbound(settings), operations, secrets.values, secrets.unsealed)
-        turns = Turns(Parts(settings, database, providers, embedders, templates, secrets.provider_keys, tools))
+        attachments = Attachments(settings, database, blobs, extractor)
+        turns = Turns(Parts(settings, database, providers, embedders, templates, secrets.provider_keys, tools, attachments))
         identity = Identity(settings, database)
         await _tell_of_embedder(database, embedders)
         runtime = Runtime(
@@ -110,8 +112,8 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
             embedders,
             Learned(),
             templates,
-            extractor,
             blobs,
+            attachments,
             vault,
             secrets,
             turns,
