@@ -154,7 +154,8 @@ async def test_upload_of_twenty_megabytes_comes_back_byte_for_byte_whole_and_in_
 
 
 async def test_upload_under_an_id_that_is_there_replaces_the_content_and_keeps_the_rest(raw: Client) -> None:
-    made = await uploaded(raw, b"one", name="a.txt", kind="text/plain", description="d")
+    made = await uploaded(raw, b"one", name="a.txt", kind="text/plain")
+    (await raw.patch(f"/files/{made['id']}", json={"description": "d"})).raise_for_status()
     answer = await raw.put(f"/files/{made['id']}/content", content=b"second", headers={"content-type": "application/octet-stream"})
     assert answer.status_code == 200
     changed = answer.json()

@@ -75,7 +75,7 @@ def headers_of(error: MenthaError) -> dict[str, str]:
         # The rest of the body is not read, so the connection can't be used again.
         headers["Connection"] = "close"
     if isinstance(error, RangeNotSatisfiable):
-        headers["Content-Range"] = f"bytes */{error.details['size']}"
+        headers["Content-Range"] = f"bytes */{error.details.get('size', 0)}"
     return headers
 
 

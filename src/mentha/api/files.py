@@ -29,7 +29,6 @@ from mentha.wire.files import (
     MIME_TYPE,
     MIME_TYPE_CHARS_MAX,
     CreateFileRequest,
-    Description,
     File,
     MimeType,
     PatchFileRequest,
@@ -173,11 +172,10 @@ async def put_file_content(
         SafeUnicode | None, Query(description="Name of the file; by default it keeps its own, and a new one is named `file`")
     ] = None,
     mime_type: Annotated[MimeType | None, Query(description="MIME type; by default that of the header `Content-Type`")] = None,
-    description: Annotated[Description | None, Query()] = None,
     project: Annotated[CanonicalName | None, Query()] = None,
 ) -> File:
     """Upload a File under an id of one's own as it is, or put another content in the place of its own"""
-    new = NewFile(name, mime_type or _said(request.headers.get("content-type")), description, None, project)
+    new = NewFile(name, mime_type or _said(request.headers.get("content-type")), project=project)
     async with _uploaded(runtime, tenant, _received(request)) as blob, runtime.database.connection() as tx:
         stored = await files.put(tx, tenant, file_id, blob, new)
     response.status_code = 201 if stored.is_new else 200

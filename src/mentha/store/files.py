@@ -83,13 +83,13 @@ async def abandon(tx: Tx, tenant: UUID, blob_id: UUID) -> None:
 
 # Takes the note back; gives no row, so that nothing is stored, where the bytes may be deleted already.
 TAKEN = "taken AS (DELETE FROM blobs_pending WHERE tenant_id = $1 AND id = $2 AND NOT doomed RETURNING id)"
-INSERT: LiteralString = """
-INSERT INTO files AS x (tenant_id, blob_id, id, size, hash, name, mime_type, description, metadata, project_id, agent_id, user_id)
+ROW: LiteralString = """
+files AS x (tenant_id, blob_id, id, size, hash, name, mime_type, description, metadata, project_id, agent_id, user_id)
 SELECT $1, taken.id, $3, $4, $5, COALESCE($6, 'file'), $7, COALESCE($8, ''), COALESCE($9::jsonb, '{}'),
     COALESCE($10, (SELECT p.id FROM projects p WHERE p.tenant_id = $1 AND p.canonical_name = 'default')), $11::uuid, $12::uuid
 FROM taken
 """
-CREATE = f"WITH {TAKEN} {INSERT} RETURNING {COLUMNS}, true AS is_new"
+CREATE = f"WITH {TAKEN} INSERT INTO {ROW} RETURNING {COLUMNS}, true AS is_new"
 
 
 async def create(tx: Tx, tenant: UUID, file_id: UUID, blob: Blob, file: NewFile) -> Stored:
@@ -103,7 +103,7 @@ async def create(tx: Tx, tenant: UUID, file_id: UUID, blob: Blob, file: NewFile)
 
 
 PUT = f"""
-WITH {TAKEN} {INSERT}
+WITH {TAKEN} INSERT INTO {ROW}
 ON CONFLICT (tenant_id, id) DO UPDATE
 SET blob_id = excluded.blob_id, size = excluded.size, hash = excluded.hash, name = COALESCE($6, x.name), mime_type = COALESCE($7, x.mime_type),
     description = COALESCE($8, x.description), metadata = COALESCE($9::jsonb, x.metadata), project_id = COALESCE($10, x.project_id), updated_at = now()
