@@ -31,10 +31,10 @@ def may_name_files(messages: bytes) -> bool:
 
 def file_of(part: JsonObject) -> UUID | None:
     """The file that a part names."""
-    if part["type"] == "file":
-        return UUID(part["file"]["file_id"])
-    if part["type"] == "image_url" and str(part["image_url"]["url"]).startswith(URL_PREFIX):
-        return UUID(part["image_url"]["url"].removeprefix(URL_PREFIX))
+    kind = part.get("type")
+    named = part["file"]["file_id"] if kind == "file" else part["image_url"]["url"] if kind == "image_url" else ""
+    if kind == "file" or named.startswith(URL_PREFIX):
+        return UUID(named.removeprefix(URL_PREFIX))
     return None
 
 
