@@ -36,6 +36,7 @@ WITHOUT_TENANT = {
     "sealing",
     "tenants",
     "vectors",
+    "workers",
     "__init__",
 }
 # Beside the handlers in api/: what they share.
@@ -57,7 +58,7 @@ OWNERS = {
     "markdown_it": ("mentha.sandbox.",),
     "pydantic_monty": ("mentha.sandbox.monty.",),
     "jsonschema_rs": ("mentha.tools.schemas.",),
-    "cryptography": ("mentha.auth.vault.",),
+    "cryptography": ("mentha.auth.vault.", "mentha.auth.service_accounts."),
     "jwt": ("mentha.auth.jwt.",),
     "pgqueuer": ("mentha.store.queue.",),
     "quicktok": ("mentha.core.tokens.",),
@@ -67,9 +68,11 @@ OWNERS = {
     "obstore": ("mentha.store.blobs.",),
     "pypdf": ("mentha.sandbox.",),
     "regex": ("mentha.wire.",),
+    "wsproto": ("mentha.tools.integrations.websocket.",),
     "opentelemetry": ("mentha.observe.trace.",),
     "prometheus_client": ("mentha.observe.metrics.",),
     "typer": ("mentha.cli.",),
+    "cronsim": ("mentha.core.cron.",),
 }
 # What reaches out by itself: a tool asks `tools/outbound` instead.
 CONNECTING = {"aiohttp", "ftplib", "http", "httpx", "imaplib", "poplib", "requests", "smtplib", "socket", "urllib3", "websockets"}

@@ -111,7 +111,7 @@ UPSERTS = (
     Call("POST", "/sessions/{session}", 201, {"situation": "x"}),
     Call("PUT", "/files/{file}/content", 200, {"any": "bytes"}),
 )
-LATER = ("/responses", "/tasks/{task}/executions", "/executions/{job}")
+LATER = ("/responses",)
 CALLS = NAMING + NAMELESS + UPSERTS
 
 

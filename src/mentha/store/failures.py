@@ -42,6 +42,11 @@ _MISSING = {
     "entry_session_exists": "No session found",
     "tool_run_session_exists": "No session found",
     "tool_round_run_exists": "No session found",
+    "execution_task_exists": "No task found during create",
+    "execution_session_exists": "No session found",
+    "execution_user_exists": "No user found",
+    "transition_execution_exists": "No execution found",
+    "schedule_task_exists": "No task found during create",
     "tool_call_round_exists": "No session found",
 }
 _BROKEN = {

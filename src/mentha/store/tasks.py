@@ -116,7 +116,11 @@ async def lock(tx: Tx, tenant: UUID, task_id: UUID) -> Stored | None:
 UPDATE = """
 UPDATE tasks SET version = $3, canonical_name = COALESCE($4, canonical_name), updated_at = now() WHERE tenant_id = $1 AND id = $2
 """
-DROP_OLD = "DELETE FROM task_versions WHERE tenant_id = $1 AND task_id = $2 AND version <= $3"
+# What still runs is run as it began.
+DROP_OLD = """
+DELETE FROM task_versions v WHERE v.tenant_id = $1 AND v.task_id = $2 AND v.version <= $3 AND NOT EXISTS (
+    SELECT FROM executions e WHERE e.tenant_id = $1 AND e.task_id = $2 AND e.task_version = v.version AND e.finished_at IS NULL)
+"""
 
 
 async def update(tx: Tx, tenant: UUID, task_id: UUID, draft: Draft, stored: Stored, *, seal: Seal = unsealed) -> JsonObject:

@@ -42,7 +42,7 @@ async def call(job: Job) -> Done:
 
 def server_tools(job: Job, tools: Mapping[str, JsonObject]) -> ServerTools:
     """The runner of these tools, whose text may have expressions in it."""
-    return ServerTools(job.parts.tools, Caller(job.run.tenant), list(tools.values()), fill=fill_of(job))
+    return ServerTools(job.parts.tools, Caller(job.run.tenant, executions=job.run.depth + 1), list(tools.values()), fill=fill_of(job))
 
 
 def fill_of(job: Job) -> Fill:
