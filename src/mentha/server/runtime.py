@@ -52,7 +52,6 @@ class Runtime:
     embedders: Embedders
     learned: Learned
     templates: Templates
-    blobs: Blobs
     attachments: Attachments
     vault: Vault
     secrets: Secrets
@@ -62,6 +61,11 @@ class Runtime:
     runs: Runs
     metrics: Metrics
     made_key: FirstKey | None
+
+    @property
+    def blobs(self) -> Blobs:
+        """Where the bytes of files are."""
+        return self.attachments.blobs
 
 
 @asynccontextmanager
@@ -79,11 +83,7 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         first_key.check(settings)
     encryption.check(settings)
     async with AsyncExitStack() as stack:
-        metrics = Metrics()
-        observe.subscribe(metrics.subscribe)
-        stack.callback(observe.unsubscribe, metrics.subscribe)
-        if settings.otlp_endpoint:
-            stack.callback(trace.install(settings.otlp_endpoint))
+        metrics = _metrics(stack, settings)
         place = await databases.find(settings)
         stack.push_async_callback(asyncio.to_thread, place.release)
         if place.server is not None:
@@ -102,12 +102,9 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         stack.push_async_callback(embedders.close)
         templates = Templates(settings)
         stack.push_async_callback(templates.close)
-        extractor = Extractor(settings)
-        stack.push_async_callback(extractor.close)
-        blobs = Blobs(settings)
         operations: dict[str, Operation] = {}
         tools = Toolbox(settings, Outbound(settings), operations, secrets.values, secrets.unsealed)
-        attachments = Attachments(settings, database, blobs, extractor)
+        attachments = _attachments(stack, settings, database)
         turns = Turns(Parts(settings, database, providers, embedders, templates, secrets.provider_keys, tools, attachments))
         watch = Watch(database)
         stack.callback(watch.close)
@@ -127,7 +124,6 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
             embedders,
             Learned(),
             templates,
-            blobs,
             attachments,
             vault,
             secrets,
@@ -141,6 +137,22 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         # Tools can chat, and chats use tools: here the two meet.
         operations.update(system_ops.table(runtime))
         yield runtime
+
+
+def _metrics(stack: AsyncExitStack, settings: Settings) -> Metrics:
+    """The figures, which count from now on, and traces where they are wanted."""
+    metrics = Metrics()
+    observe.subscribe(metrics.subscribe)
+    stack.callback(observe.unsubscribe, metrics.subscribe)
+    if settings.otlp_endpoint:
+        stack.callback(trace.install(settings.otlp_endpoint))
+    return metrics
+
+
+def _attachments(stack: AsyncExitStack, settings: Settings, database: Database) -> Attachments:
+    extractor = Extractor(settings)
+    stack.push_async_callback(extractor.close)
+    return Attachments(settings, database, Blobs(settings), extractor)
 
 
 async def _tell_of_embedder(database: Database, embedders: Embedders) -> None:

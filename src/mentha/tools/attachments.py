@@ -61,12 +61,12 @@ class Content:
 
 
 class Attachments:
-    """Reads tenants' files for models. One for the process."""
+    """Reads tenants' files for models. One for the process. `blobs` is where their bytes are."""
 
     def __init__(self, settings: Settings, database: Database, blobs: Blobs, extractor: Extractor) -> None:
         self._settings = settings
         self._database = database
-        self._blobs = blobs
+        self.blobs = blobs
         self._extractor = extractor
 
     async def noted(self, tenant: UUID, messages: Sequence[JsonObject]) -> list[JsonObject]:
@@ -172,7 +172,7 @@ class Attachments:
         return found.text
 
     async def _bytes(self, tenant: UUID, stored: Stored, count: int) -> bytes:
-        return b"".join([chunk async for chunk in await self._blobs.get(tenant, stored.blob_id, 0, min(count, stored.file.size))])
+        return b"".join([chunk async for chunk in await self.blobs.get(tenant, stored.blob_id, 0, min(count, stored.file.size))])
 
 
 def _check(part: JsonObject, contents: dict[UUID, Content]) -> None:
