@@ -43,7 +43,7 @@ def of_tool(error: ToolFailed, tool: JsonObject, given: Mapping[str, Any], now_s
     message = f"the tool `{tool['name']}` failed: {error.message}"
     status = error.more.get("status_code")
     if not isinstance(status, int):
-        return Fail(message, "tool_failed", can_retry=error.retry)
+        return _patient(Fail(message, "tool_failed", can_retry=error.retry, after_s=float(error.more.get("retry_after_s") or 0.0)))
     method = str(given.get("method") or tool["api_call"]["method"]).upper()
     can_retry = error.retry and (status in NOT_DONE or method in IDEMPOTENT)
     after_s = retry_after_s(error.more.get("headers") or {}, now_s)
