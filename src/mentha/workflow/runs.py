@@ -261,6 +261,9 @@ class Runs:
 
     def _spawn(self, run: Run) -> None:
         tenant = run.context.tenant
+        if run.key in self._tasks:
+            # It was lost, and came back before that was found out.
+            self._tasks[run.key][1].cancel()
         task = asyncio.create_task(self._run(run), name="execution")
         self._tasks[run.key] = (run, task)
         self._by_tenant[tenant] += 1
