@@ -32,6 +32,14 @@ async def beat(tx: Tx, worker: UUID, *, lease_s: float) -> bool:
     return bool(await tx.fetchval(BEAT, worker, lease_s))
 
 
+NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
+
+
+async def now(tx: Tx) -> float:
+    """The time of the database, in seconds since 1970."""
+    return await tx.fetchval(NOW)
+
+
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """A run that this worker has from now on.

@@ -55,10 +55,12 @@ async def claim(database: Database, tenant: UUID, worker: UUID, *, limit: int = 
         return (await workers.claim(tx, tenant, worker, limit=limit, tenant_max=most, interpreters=known))[0]
 
 
-async def write(database: Database, tenant: UUID, execution: UUID, fence: Fence, **outcome: Any) -> float | None:
+async def write(
+    database: Database, tenant: UUID, execution: UUID, fence: Fence, *, status: Any = "running", **outcome: Any
+) -> float | None:
     line = Row("step", "main", 0, str(new_id()), at=round(time.time(), 6))
     async with database.connection() as tx:
-        return await transitions.commit(tx, tenant, execution, fence, Outcome(**{"status": "running", **outcome}), [line], [TEXT])
+        return await transitions.commit(tx, tenant, execution, fence, Outcome(status, **outcome), [line], [TEXT])
 
 
 async def test_claims_at_the_same_time_never_overlap_and_never_exceed_what_a_tenant_may_have(database: Database) -> None:
