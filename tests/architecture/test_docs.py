@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from mentha.cli import app
+from mentha.cli import build
 from tools import docs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,7 +19,7 @@ def test_generated_page_is_what_the_code_says(path: Path) -> None:
 
 def test_command_of_the_command_line_is_in_the_docs() -> None:
     told = "\n".join(path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))])
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(build())
     # A group has commands; its declared type is that of any command.
     for name in command.commands:  # type: ignore[attr-defined]
         assert f"mentha {name}" in told, name

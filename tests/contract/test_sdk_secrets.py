@@ -165,6 +165,17 @@ async def test_own_key_is_used_for_its_own_provider_and_by_its_own_tenant_alone(
     assert sent[2] not in (sent[0], sent[1])
 
 
+async def test_models_are_listed_with_the_tenants_own_keys_and_for_it_alone(
+    sdk: AsyncJulep, stranger: AsyncJulep, models: ModelServerHandle
+) -> None:
+    await sdk.secrets.create(name="OTHER_API_KEY", value=OWN_KEY)
+    for client in (sdk, sdk, stranger):
+        assert {"mentha/echo", "other/oth-1", "other/gpt-x"} <= {model.id for model in (await client.agents.list_models()).models}
+    # Asked once for the one tenant; nobody else's list is made with its key.
+    asked_for = [request.path for request in models.requests if request.headers.get("authorization") == f"Bearer {OWN_KEY}"]
+    assert asked_for == ["/other/v1/models"]
+
+
 async def test_own_key_that_the_provider_refuses_is_told_by_name_and_not_shown(sdk: AsyncJulep, models: ModelServerHandle) -> None:
     await sdk.secrets.create(name="OPENAI_API_KEY", value=OWN_KEY)
     session = await session_of(sdk)

@@ -60,6 +60,20 @@ async def test_fields_of_a_schema_go_to_path_query_and_body(sdk: AsyncJulep, mod
     assert (got["status_code"], got["headers"]["content-type"]) == (200, "application/json")
 
 
+async def test_arguments_that_do_not_fit_the_schema_are_told_by_their_path_and_nothing_is_sent(
+    sdk: AsyncJulep, models: ModelServerHandle, outside: WildServer
+) -> None:
+    schema: Any = {"type": "object", "properties": {"q": {"type": "object", "properties": {"n": {"type": "integer"}}}}, "required": ["q"]}
+    got = await called(sdk, models, tool_of(outside, params_schema=schema), {"q": {"n": "many"}})
+    assert [fault["path"] for fault in got["faults"]] == ["/q/n"]
+    assert "`q.n`: " in got["error"]
+    assert (got["retry"], outside.seen) == (False, [])
+    # One that does not compile checks nothing.
+    schema["properties"]["q"] = {"$ref": outside.url()}
+    assert (await called(sdk, models, tool_of(outside, params_schema=schema), {"q": "x"}))["status_code"] == 200
+    assert [seen.target for seen in outside.seen] == ["/x?q=x"]
+
+
 async def test_parts_of_a_request_join_the_presets_which_win(sdk: AsyncJulep, models: ModelServerHandle, outside: WildServer) -> None:
     tool = tool_of(outside, method="POST", target="/x?at=home", params={"k": "fixed"}, json={"a": 1}, headers={"X-Own": "mine"})
     got = await called(sdk, models, tool, {"params": {"k": "other", "at": "away", "p": [1, 2], "t": True}, "json": {"a": 2, "b": 3}})

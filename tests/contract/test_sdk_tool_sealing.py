@@ -61,3 +61,19 @@ async def test_secrets_of_a_tool_that_a_model_makes_are_sealed_too(
     await ask(sdk, session)
     assert results(models)[0]["api_call"]["headers"] == {"Authorization": "ENCRYPTED"}
     assert KEY not in str([row["spec"] for row in await rows.fetch(SEALED, account.id)])
+
+
+async def test_secret_that_a_system_tool_fixes_is_open_in_the_tool_that_it_makes_and_sealed_there_again(
+    sdk: AsyncJulep, models: ModelServerHandle, outside: WildServer, account: Account, rows: Any
+) -> None:
+    call = {"resource": "agent", "subresource": "tool", "operation": "create", "arguments": {"type": "api_call", **tool_of(outside)}}
+    maker = {"name": "make", "type": "system", "system": call}
+    agent = (await sdk.agents.create(name="Mia", model="gpt-x", extra_body={"tools": [maker]})).id
+    session = (await sdk.sessions.create(agent=agent, auto_run_tools=True)).id
+    models.script("gpt-x", tool_calls([("make", {"agent_id": agent})]), text("done"), tool_calls([("call", {})]), text("done"))
+    await ask(sdk, session)
+    await ask(sdk, session)
+    assert [seen.headers["authorization"] for seen in outside.seen] == [f"Bearer {KEY}"]
+    stored = [str(row["spec"]) for row in await rows.fetch(SEALED, account.id)]
+    assert [spec.count("sealed.") for spec in stored] == [4, 4]
+    assert KEY not in str(stored)

@@ -3,6 +3,7 @@
 import pytest
 
 from mentha.workflow.interpreter import POLICY, cancelled, following, open_waits
+from mentha.workflow.moves import Done, Fail
 from mentha.workflow.state import INTERPRETER, Row
 from mentha.workflow.targets import branch, parent, step_at, steps_of
 from tests.support.flow import Simulation, evaluate, plain_world, plan, step
@@ -147,6 +148,17 @@ def test_prompt_that_waits_twice_goes_on_with_both_answers():
     assert done.state.output == ["one", "two"]
     assert done.log[-1].metadata["usage"] == {"total_tokens": 3}
     assert len(set(done.done)) == len(done.done) == 3
+
+
+def test_prompt_that_fails_after_an_answer_does_not_ask_its_client_again():
+    def world(state, command):
+        turns = command.args["turns"]
+        if not turns:
+            return Done({"wait": ["calls"], "state": {"messages": 1}})
+        return Fail("busy", can_retry=True) if command.attempt == 1 else Done({"output": turns[0]["input"]})
+
+    done = Simulation(plan(step("prompt")), world).run().resume("answer")
+    assert (done.types(), done.state.output) == (["init", "note", "wait", "resume", "retry", "finish"], "answer")
 
 
 def test_set_is_seen_by_get_in_the_same_scope_and_not_in_another():

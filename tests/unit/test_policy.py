@@ -46,10 +46,11 @@ def test_what_to_do_stands_in_the_message() -> None:
     [(503, "POST", True), (429, "PATCH", True), (504, "POST", False), (504, "GET", True), (500, "PUT", True), (404, "GET", False)],
 )
 def test_status_is_repeated_where_twice_is_not_two_effects(status: int, method: str, expected: bool) -> None:
-    error = ToolFailed("it failed", retry=status in (429, 500, 503, 504), more={"status_code": status, "headers": {}})
+    error = ToolFailed("it failed", retry=status in (429, 500, 503, 504), more={"status_code": status, "headers": {}, "json": {"why": "x"}})
     for tool, given in ((TOOL, {"method": method.lower()}), ({"name": "call", "api_call": {"method": method}}, {})):
         failure = policy.of_tool(error, tool, given, 0)
         assert (failure.can_retry, failure.kind, failure.message) == (expected, f"http_{status}", "the tool `call` failed: it failed")
+        assert failure.metadata == {"status_code": status, "json": {"why": "x"}}
 
 
 def test_tool_without_a_status_says_itself_whether_a_repetition_helps() -> None:

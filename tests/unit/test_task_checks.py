@@ -128,7 +128,7 @@ def test_schemas_are_compiled_before_they_are_needed() -> None:
 
 
 def test_names_of_workflows_leave_room_for_those_of_branches() -> None:
-    assert [kind for _, kind, _ in found([LOG], **{"a`b": [LOG], "x" * 121: [LOG], "with space": [LOG]})] == ["workflow_name"] * 2
+    assert [kind for _, kind, _ in found([LOG], (), **{"a`b": [LOG], "x" * 121: [LOG], "with space": [LOG]})] == ["workflow_name"] * 2
 
 
 def test_label_is_taken_once_in_a_workflow_and_again_in_another() -> None:
@@ -151,13 +151,21 @@ def test_nesting_ends_where_the_limit_is() -> None:
 def test_what_is_no_kind_of_step_is_told_with_what_to_write(name: str) -> None:
     with pytest.raises(ValidationError) as raised:
         CreateTaskRequest.model_validate({"name": "T", "main": [{name: {}, "label": "l"}]})
-    (fault,) = raised.value.errors()
+    fault: Any = raised.value.errors()[0]
     assert (fault["type"], fault["loc"]) == ("step_kind", ("main", 0))
     assert any(f"`{kind}" in fault["ctx"]["fix"] for kind in (*KINDS, "tools"))
+    assert len(raised.value.errors()) == 1
 
 
 def test_kind_that_is_null_counts_only_alone() -> None:
     assert found([{"prompt": None, "log": "x"}, {"return": None}]) == []
+
+
+def test_definition_beyond_its_limits_is_looked_at_no_further() -> None:
+    many: Any = {"evaluate": {str(number): BROKEN for number in range(3_001)}}
+    assert found([many]) == [("e", "too_many_expressions", "main")]
+    assert found([LOG] * 1_000, sub=[{"log": BROKEN}]) == [("e", "too_many_steps", "main")]
+    assert len(found([{"evaluate": [BROKEN] * 3_000}])) == 100
 
 
 # --- the corpus: definitions that were published

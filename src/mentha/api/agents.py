@@ -40,11 +40,12 @@ async def list_agents(tenant: TenantId, tx: Statement, page: ProjectPage) -> Age
 @router.get("/agents/models", responses=errors(400))
 async def list_models(
     runtime: RuntimeOf,
-    _: TenantId,
+    tenant: TenantId,
     x_custom_api_key: Annotated[str | None, Header(description="A key for the default provider, in place of the server's")] = None,
 ) -> ListModelsResponse:
     """List the models of all configured providers"""
-    names = await runtime.providers.list_models(custom_key=x_custom_api_key)
+    own_keys = None if x_custom_api_key else await runtime.secrets.provider_keys(tenant)
+    names = await runtime.providers.list_models(custom_key=x_custom_api_key, own_keys=own_keys)
     return ListModelsResponse(models=[ModelInfo(id=name) for name in names])
 
 

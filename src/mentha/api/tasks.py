@@ -3,6 +3,7 @@
 Answers are made of what is stored, without going through shapes again; these are for the published description.
 """
 
+import asyncio
 from collections.abc import Iterable
 from typing import Annotated, Any
 from uuid import UUID
@@ -78,7 +79,7 @@ async def patch_task(agent_id: UUID, task_id: UUID, body: PatchTaskRequest, tena
 @router.delete("/agents/{agent_id}/tasks/{task_id}", status_code=202, responses=errors(404))
 async def delete_task(agent_id: UUID, task_id: UUID, tenant: TenantId, tx: Tx) -> ResourceDeletedResponse:
     """Delete Task"""
-    return ResourceDeletedResponse(id=task_id, deleted_at=await tasks.delete(tx, tenant, agent_id, task_id))
+    return ResourceDeletedResponse(id=task_id, deleted_at=await tasks.delete(tx, tenant, task_id, agent_id=agent_id))
 
 
 @router.get("/tasks/{task_id}", response_model=Task, responses=errors(404))
@@ -113,7 +114,7 @@ async def create_in(
         SecretsUnavailable: its tools have secrets, and this server has no key.
     """
     names = await tasks.agent_tools(tx, tenant, agent_id)
-    draft = _draft(definition_of(body), body.canonical_name, body.strays, names)
+    draft = await _draft(definition_of(body), body.canonical_name, body.strays, names)
     seal = await sealing.seal_for_task(tx, tenant, vault, draft.tools)
     return await tasks.create(tx, tenant, agent_id, draft, task_id=task_id, seal=seal)
 
@@ -157,13 +158,14 @@ async def upsert_in(tx: Tx, tenant: UUID, vault: Vault, agent_id: UUID, task_id:
 async def _change(
     tx: Tx, tenant: UUID, vault: Vault, task_id: UUID, stored: Stored, asked: tuple[JsonObject, str | None, Iterable[str]]
 ) -> JsonObject:
-    draft = _draft(*asked, await tasks.agent_tools(tx, tenant, stored.agent_id))
+    draft = await _draft(*asked, await tasks.agent_tools(tx, tenant, stored.agent_id))
     seal = await sealing.seal_for_task(tx, tenant, vault, draft.tools)
     return await tasks.update(tx, tenant, task_id, draft, stored, seal=seal)
 
 
-def _draft(definition: JsonObject, canonical_name: str | None, strays: Iterable[str], agent_tools: Iterable[str]) -> Draft:
-    return draft_of(definition, canonical_name=canonical_name, strays=strays, agent_tools=agent_tools)
+async def _draft(definition: JsonObject, canonical_name: str | None, strays: Iterable[str], agent_tools: Iterable[str]) -> Draft:
+    # In a thread: what is as large as it may be takes seconds.
+    return await asyncio.to_thread(draft_of, definition, canonical_name=canonical_name, strays=strays, agent_tools=agent_tools)
 
 
 def _of_agent(stored: Stored | None, agent_id: UUID, operation: str) -> Stored:

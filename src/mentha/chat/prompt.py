@@ -15,6 +15,7 @@ from mentha.chat.recalled import Recalled
 from mentha.core.errors import BadRequest, FieldInvalid
 from mentha.core.json import JsonObject, dumps
 from mentha.tools import offer
+from mentha.tools.integrations.overrides import overridden
 from mentha.tools.messages import Draft
 from mentha.wire.chat import OPTIONS, ChatInput, NamedToolChoice
 from mentha.wire.default_template import DEFAULT_SYSTEM_TEMPLATE
@@ -80,7 +81,8 @@ def draft(context: Context, recalled: Recalled, request: ChatInput, *, default_m
     model = settings.pop("model", None) or default_model
     if not model:
         raise BadRequest("no model is named", fix="set `model` in the agent or in this request, or the server's setting default_model")
-    tools, warnings = _tools(context.agent, request), list[str]()
+    warnings = list[str]()
+    tools = overridden(_tools(context.agent, request), [context.agent.get("metadata"), context.session.get("metadata")])
     new = drafts(request.messages, context.open_calls)
     templates = [_system_template(context)]
     if context.session["render_templates"]:

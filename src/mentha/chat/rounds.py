@@ -24,7 +24,7 @@ class Setup:
     """What the rounds of one turn need to know of it.
 
     Attributes:
-        depth: in how many other turns it stands.
+        caller: who its tools are run for.
         left_s: until it must be over.
         chunks: of its stream; None, like `push`, where it is not streamed.
     """
@@ -33,7 +33,7 @@ class Setup:
     database: Database
     tools: Toolbox
     turn: Turn
-    depth: int
+    caller: Caller
     chat: ChatInput
     left_s: float
     chunks: Chunks | None
@@ -92,4 +92,4 @@ async def _loop(setup: Setup, tools: list[JsonObject], ask: Ask) -> Loop:
             setup.push(setup.chunks.tool_calls([{**call, "auto_run": True} for call in calls]))
 
     journal = await open_journal(setup.database, turn, within_s=settings.turn_replay_s)
-    return Loop(ask, ServerTools(setup.tools, Caller(turn.tenant, setup.depth), tools), limits, journal=journal, show=show)
+    return Loop(ask, ServerTools(setup.tools, setup.caller, tools), limits, journal=journal, show=show)

@@ -9,8 +9,9 @@ No database connection is held while the model works, and no turn waits for any 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from pydantic import SecretStr
 from mentha.chat.budget import FOLD_AT, FOLD_TO, fold_to, step_to, summary_tokens
 from mentha.chat.load import REPLAYED, REPLAYED_TOOLS
 from mentha.chat.messages import countable
-from mentha.core import tokens
+from mentha.core import leases, tokens
 from mentha.core.config import Settings
 from mentha.core.errors import MenthaError, ProviderUnavailable, Unavailable
 from mentha.core.ids import new_id
@@ -145,7 +146,7 @@ async def _fold(runtime: Runtime, claimed: Claimed, mark: UUID) -> None:
     """Fold one session as far as it is to be folded; what fails is given back."""
     try:
         if claimed.is_adaptive:
-            async with _leased(runtime.database, claimed, mark):
+            async with leases.kept(partial(_renew, runtime.database, claimed, mark), every_s=RENEW_S):
                 await _steps(runtime, claimed, mark)
         else:
             await _finish(runtime.database, claimed, mark, aborted="the session's context_overflow is no longer adaptive")
@@ -163,23 +164,9 @@ async def _fold(runtime: Runtime, claimed: Claimed, mark: UUID) -> None:
         await _fail(runtime.database, claimed, mark, error)
 
 
-@contextlib.asynccontextmanager
-async def _leased(database: Database, claimed: Claimed, mark: UUID) -> AsyncGenerator[None]:
-    """Keep the lease of a session while the block runs, however long a model takes."""
-
-    async def renew() -> None:
-        while True:
-            await asyncio.sleep(RENEW_S)
-            with contextlib.suppress(MenthaError):  # the database is away; storing will tell
-                async with database.connection() as connection:
-                    await folds.renew(connection, claimed.tenant_id, claimed.session_id, mark, lease_s=LEASE_S)
-
-    renewing = asyncio.create_task(renew())
-    try:
-        yield
-    finally:
-        renewing.cancel()
-        await asyncio.wait([renewing])
+async def _renew(database: Database, claimed: Claimed, mark: UUID) -> None:
+    async with database.connection() as connection:
+        await folds.renew(connection, claimed.tenant_id, claimed.session_id, mark, lease_s=LEASE_S)
 
 
 async def _steps(runtime: Runtime, claimed: Claimed, mark: UUID) -> None:

@@ -36,6 +36,7 @@ from mentha.tools import offer
 from mentha.tools.journal import Turn
 from mentha.tools.loop import Outcome
 from mentha.tools.run import Toolbox
+from mentha.tools.system import Caller
 from mentha.wire.chat import ChatInput
 
 _NO_USAGE = Usage(0, 0, 0)
@@ -70,6 +71,7 @@ class TurnRequest:
         custom_key: a provider's key that counts for this turn only.
         head: id and time of the answer.
         depth: in how many other turns it stands, whose models asked for it by a tool.
+        executions: in how many executions.
     """
 
     tenant: UUID
@@ -81,6 +83,7 @@ class TurnRequest:
     idempotency_key: str | None = None
     custom_key: str | None = None
     depth: int = 0
+    executions: int = 0
 
 
 async def run(parts: Parts, request: TurnRequest, push: Callable[[bytes], None] | None) -> bytes:
@@ -205,8 +208,9 @@ def _setup(
         idempotency_key=request.idempotency_key,
         retried=request.retried,
     )
+    caller = Caller(request.tenant, request.depth, request.executions)
     left_s = _left_s(parts, began)
-    return rounds.Setup(parts.settings, parts.database, parts.tools, turn, request.depth, request.chat, left_s, chunks, push)
+    return rounds.Setup(parts.settings, parts.database, parts.tools, turn, caller, request.chat, left_s, chunks, push)
 
 
 def _left_s(parts: Parts, began: float) -> float:

@@ -32,6 +32,25 @@ KNOWN_PROVIDERS: dict[str, str] = {
     "vllm": "http://localhost:8000/v1",
 }
 
+# What tools of type `integration` are set up with where they have nothing of their own: name → provider and field of its setup. A secret of
+# the tenant may have the name, or a variable of the operator's environment.
+INTEGRATION_KEYS: dict[str, tuple[str, str]] = {
+    "BRAVE_API_KEY": ("brave", "brave_api_key"),
+    "OPENWEATHERMAP_API_KEY": ("weather", "openweathermap_api_key"),
+    "BROWSERBASE_API_KEY": ("browserbase", "api_key"),
+    "BROWSERBASE_PROJECT_ID": ("browserbase", "project_id"),
+    "SPIDER_API_KEY": ("spider", "spider_api_key"),
+    "MAILGUN_API_KEY": ("mailgun", "api_key"),
+    "ALGOLIA_APPLICATION_ID": ("algolia", "algolia_application_id"),
+    "ALGOLIA_API_KEY": ("algolia", "algolia_api_key"),
+    "UNSTRUCTURED_API_KEY": ("unstructured", "unstructured_api_key"),
+    "LLAMA_CLOUD_API_KEY": ("llama_parse", "llamaparse_api_key"),
+    "CLOUDINARY_API_KEY": ("cloudinary", "cloudinary_api_key"),
+    "CLOUDINARY_API_SECRET": ("cloudinary", "cloudinary_api_secret"),
+    "CLOUDINARY_CLOUD_NAME": ("cloudinary", "cloudinary_cloud_name"),
+    "GOOGLE_SERVICE_ACCOUNT_JSON": ("google_sheets", "service_account_json"),
+}
+
 
 class ProviderSettings(BaseModel):
     """One OpenAI-compatible endpoint."""
@@ -172,6 +191,21 @@ class Settings(BaseModel):
     )
     outbound_connections_per_host_max: int = Field(20, ge=1, le=1_000, description="Most such connections to one host and port at once.")
 
+    integration_setups: dict[str, dict[str, SecretStr]] = Field(
+        default_factory=dict,
+        description="What integrations are set up with where neither a tool nor a secret of the tenant says it: provider → field → value. `BRAVE_API_KEY` and the like join this table; see [Integrations](integrations.md).",
+    )
+    integration_base_urls: dict[str, str] = Field(
+        default_factory=dict,
+        description="Where services are in place of their own addresses: provider → address, for gateways and mirrors. Private ones must be in `outbound_allow`.",
+    )
+    ffmpeg_bin: Path | None = Field(None, description="The program `ffmpeg`, which the integration `ffmpeg` runs. Empty: it runs nothing.")
+    ffmpeg_timeout_s: float = Field(60.0, gt=0, le=3_600, description="Longest time for one run of `ffmpeg`.")
+    ffmpeg_memory_bytes_max: int = Field(
+        1_000_000_000, ge=100_000_000, le=64_000_000_000, description="Most memory of one run of `ffmpeg`."
+    )
+    ffmpeg_at_once_max: int = Field(1, ge=1, le=64, description="Most runs of `ffmpeg` at once; further ones wait.")
+
     default_provider: str | None = Field(
         None,
         description="The provider that gets every model name that no rule claims. Empty: `openai` where it is configured, else the only one there is.",
@@ -220,7 +254,7 @@ class Settings(BaseModel):
     embedder_timeout_s: float = Field(60.0, gt=0, le=600, description="Longest time for one request of indexing to `/embeddings`.")
     embedder_query_timeout_s: float = Field(5.0, gt=0, le=60, description="Longest time for the vector of a query from `/embeddings`.")
 
-    @field_validator("home", "pg_bin")
+    @field_validator("home", "pg_bin", "ffmpeg_bin")
     @classmethod
     def _expand(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value else value
@@ -252,6 +286,7 @@ def load(*, environ: Mapping[str, str], flags: Mapping[str, Any] | None = None, 
     merged = {**from_file, **from_env, **given}
     merged.setdefault("home", home)
     merged["providers"] = _providers(merged.get("providers") or {}, environ)
+    merged["integration_setups"] = _setups(merged.get("integration_setups") or {}, environ)
     try:
         return Settings.model_validate(merged)
     except ValidationError as error:
@@ -304,4 +339,17 @@ def _providers(table: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str
             continue
         defaults = {"base_url": url or base_url, **({"api_key": key} if key else {})}
         merged[name] = {**defaults, **entry}
+    return merged
+
+
+def _setups(table: Any, environ: Mapping[str, str]) -> Any:
+    """Join the configured setups of integrations with the variables that are named for them, which are weaker."""
+    if not isinstance(table, Mapping):
+        return table
+    given: Mapping[str, Any] = table
+    merged: dict[str, Any] = {name: dict(entry) if isinstance(entry, Mapping) else entry for name, entry in given.items()}
+    for name, (provider, field) in INTEGRATION_KEYS.items():
+        entry: Any = merged.get(provider, {})
+        if environ.get(name) and isinstance(entry, dict):
+            merged[provider] = {field: environ[name], **entry}
     return merged

@@ -129,7 +129,7 @@ class ExpressionFailed(BadRequest):
 
     reason = "expression_failed"
 
-    def __init__(self, message: str, expression: str, kind: str, *, fix: str | None = None) -> None:
+    def __init__(self, message: str, expression: str = "", kind: str = "error", *, fix: str | None = None) -> None:
         super().__init__(message, fix=fix)
         self.expression = expression
         self.kind = kind

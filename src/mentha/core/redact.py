@@ -22,7 +22,7 @@ FORM_CHARS_MIN = 6
 HEAD_CHARS = 4
 BLOCK_CHARS = 64
 # So many forms are looked for one by one first: mostly there is none, and that takes a tenth of the time.
-FEW_FORMS = 64
+FEW_FORMS = 256
 IN_USE_MAX = 1_000
 
 

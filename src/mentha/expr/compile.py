@@ -43,7 +43,7 @@ class Compiled:
         roots: the names of the context in it, with line and column.
         doubt: why it may have been meant as something else.
         is_guess: it is only evaluated where all its names exist.
-        is_plain: its value is text, true or false.
+        is_plain: its value is text, true, false or a whole number.
     """
 
     kind: Kind
@@ -180,7 +180,7 @@ def _guessed(code: Code, text: str) -> Compiled:
 
 
 def _is_plain_value(tree: ast.expr) -> bool:
-    """Whether it gives text, true or false whatever its data is."""
+    """Whether it gives text, true, false or a whole number, whatever its data is."""
     match tree:
         case ast.JoinedStr() | ast.Compare() | ast.UnaryOp(op=ast.Not()):
             return True
@@ -217,7 +217,7 @@ def _assemble(compiled: tuple[Compiled, ...], is_complete: bool) -> Snippet:
     lines: list[str] = []
     for each in compiled:
         needs |= each.needs
-        lines.append(f"__v.append({_renumbered(each, len(paths))})\n")
+        lines.append(f"__v.append(__out({_renumbered(each, len(paths))}))\n")
         paths += each.paths
     numbered = tuple(index for index, path in enumerate(paths) if not path.steps and path.root in NUMBERED)
     if numbered:
@@ -225,7 +225,7 @@ def _assemble(compiled: tuple[Compiled, ...], is_complete: bool) -> Snippet:
     if paths and not is_complete:
         needs.add("missing")
     before = prelude(needs) + "__v = []\n"
-    text = before + "".join(lines) + "__s = __out(__v)\n__s if len(__s) <= __most else len(__s)\n"
+    text = before + "".join(lines) + "__s = '[' + ','.join(__v) + ']'\n__s if len(__s) <= __most else len(__s)\n"
     return Snippet(text, tuple(paths), numbered, before.count("\n") + 1, calls_worker(needs))
 
 

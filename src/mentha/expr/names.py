@@ -111,11 +111,11 @@ def _datetime() -> dict[str, Entry]:
     kinds = {kind: Entry(f"__datetime.{kind}", (needs,)) for kind in ("date", "time", "timedelta", "timezone")}
     methods = {name: Entry(f"__datetime.datetime.{name}", (needs,)) for name in ("combine", "fromisoformat", "now", "min", "max")}
     methods |= {name: Entry(f"__{name}", (name,)) for name in ("fromtimestamp", "strptime", "today", "utcnow")}
-    methods["timezone.utc.utc"] = Entry("__datetime.timezone.utc", (needs,))
+    methods["timezone.utc"] = methods["timezone.utc.utc"] = Entry("__datetime.timezone.utc", (needs,))
     for kind, its in (("date", "today fromisoformat min max"), ("time", "fromisoformat min max"), ("timedelta", "min max")):
         methods |= {f"{kind}.{name}": Entry(f"__datetime.{kind}.{name}", (needs,)) for name in its.split()}
     the_class = Entry("__datetime.datetime", (needs,))
-    inner = {**kinds, **methods, "datetime": the_class, "UTC": methods["timezone.utc.utc"]}
+    inner = {**kinds, **methods, "datetime": the_class, "UTC": methods["timezone.utc"]}
     inner |= {f"datetime.{name}": entry for name, entry in methods.items()}
     return {
         "datetime": the_class,

@@ -111,11 +111,20 @@ def __subn(p, r, s, count=0, flags=0):
     "subn": (("sub",), ""),
     "b64encode": (("import base64 as __base64",), "def __b64encode(s):\n    return __base64.b64encode(s.encode()).decode()\n"),
     "b64decode": (("import base64 as __base64",), "def __b64decode(s):\n    return __base64.b64decode(s).decode()\n"),
-    "fromtimestamp": (
+    # The sandbox's own takes whole numbers only.
+    "timedelta": (
         ("import datetime as __datetime",),
         """
+def __timedelta(days=0, seconds=0, microseconds=0, milliseconds=0, minutes=0, hours=0, weeks=0):
+    n = (weeks * 604800 + days * 86400 + hours * 3600 + minutes * 60 + seconds) * 1000000 + milliseconds * 1000 + microseconds
+    return __datetime.timedelta(microseconds=round(n))
+""",
+    ),
+    "fromtimestamp": (
+        ("timedelta",),
+        """
 def __fromtimestamp(t, tz=None):
-    d = __datetime.datetime(1970, 1, 1, tzinfo=__datetime.timezone.utc) + __datetime.timedelta(seconds=t)
+    d = __datetime.datetime(1970, 1, 1, tzinfo=__datetime.timezone.utc) + __timedelta(seconds=t)
     return d.replace(tzinfo=None) if tz is None else d.astimezone(tz)
 """,
     ),
@@ -236,7 +245,7 @@ def __out(v):
         return __json.dumps(__norm(v), allow_nan=False, ensure_ascii=False)
 """,
     ),
-    # Where every value is text, true or false.
+    # Where every value is text, true, false or a number that is no fraction.
     "out plain": (("import json as __json",), "def __out(v):\n    return __json.dumps(v, ensure_ascii=False)\n"),
 }
 for _name in WORKER_FUNCTIONS:

@@ -30,12 +30,12 @@ from mentha.expr.names import (
 )
 from mentha.expr.paths import Path, did_you_mean, path_of
 
-_REFUSED: tuple[tuple[type[ast.AST], str, str], ...] = (
-    (ast.NamedExpr, "assigns a name", "use a set step, or write the value twice"),
-    (ast.Await, "waits", "expressions have nothing to wait for"),
-    (ast.Yield, "yields", "write a comprehension"),
-    (ast.YieldFrom, "yields", "write a comprehension"),
-)
+_REFUSED: dict[type[ast.AST], tuple[str, str]] = {
+    ast.NamedExpr: ("assigns a name", "use a set step, or write the value twice"),
+    ast.Await: ("waits", "expressions have nothing to wait for"),
+    ast.Yield: ("yields", "write a comprehension"),
+    ast.YieldFrom: ("yields", "write a comprehension"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +98,9 @@ class _Rewriter(ast.NodeTransformer):
         self._bound: list[set[str]] = []
 
     def visit(self, node: ast.AST) -> ast.AST:
-        for kind, what, fix in _REFUSED:
-            if isinstance(node, kind):
-                self._refuse(node, "construct", f"{what}, which an expression cannot", fix)
+        if type(node) in _REFUSED:
+            what, fix = _REFUSED[type(node)]
+            self._refuse(node, "construct", f"{what}, which an expression cannot", fix)
         return super().visit(node)
 
     # Names
@@ -120,7 +120,10 @@ class _Rewriter(ast.NodeTransformer):
         return self._path(Path(name), node)
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
-        found = self._of_module(node) or self._name_of_type(node) or self._context_path(node)
+        member = self._of_module(node)
+        if member is not None:
+            return _as_value(member)
+        found = self._name_of_type(node) or self._context_path(node)
         if found is not None:
             return found
         if self._is_private(node):
@@ -142,16 +145,26 @@ class _Rewriter(ast.NodeTransformer):
         function = node.func
         if not isinstance(function, ast.Attribute):
             return self._one(function)
-        found = self._of_module(function)
-        if found is not None:
-            return found
-        if self._is_private(function):
-            return function
-        if self._type_of(function) and function.attr not in OF_TYPES:
-            return self._one(function)
+        member = self._of_module(function)
+        if member is not None:
+            return self._constructor(member)
+        return function if self._is_private(function) else self._method(function)
+
+    def _method(self, function: ast.Attribute) -> ast.expr:
+        """What is called by name on a value, or on a type: `str.upper('a')`."""
         if self._type_of(function):
-            return function
+            return function if function.attr in OF_TYPES else self._one(function)
+        if function.attr.startswith("_"):
+            return self._refuse(function, "private_attribute", f"method '{function.attr}' is not available", None)
         return ast.Attribute(self._one(function.value), function.attr, ast.Load())
+
+    def _constructor(self, member: ast.expr) -> ast.expr:
+        match member:
+            case ast.Attribute(attr="timedelta", value=ast.Name(id="__datetime")):
+                self._code.needs.add("timedelta")
+                return ast.Name("__timedelta", ast.Load())
+            case _:
+                return member
 
     # Scopes
 
@@ -320,6 +333,15 @@ def _call(name: str, *arguments: ast.expr) -> ast.expr:
 def _method_of(value: ast.expr, name: str) -> ast.expr:
     """A method as a function. The sandbox has no bound methods as values."""
     return ast.parse(f"lambda *__a, **__k: ({ast.unparse(value)}).{name}(*__a, **__k)", mode="eval").body
+
+
+def _as_value(member: ast.expr) -> ast.expr:
+    """A function of a class, such as `datetime.now`, as a value: the sandbox has them as calls only."""
+    match member:
+        case ast.Attribute(attr=name, value=ast.Attribute(value=ast.Name(id="__datetime"))) if name not in ("min", "max", "utc"):
+            return ast.parse(f"lambda *__a, **__k: {ast.unparse(member)}(*__a, **__k)", mode="eval").body
+        case _:
+            return member
 
 
 def _unbound(name: str) -> ast.expr:

@@ -18,11 +18,13 @@ from dataclasses import dataclass
 from mentha.expr.names import CONSTANTS, CONTEXT
 
 EXPRESSION_CHARS_MAX = 10_000
-# Beyond these a text with single braces is plain text, and one with double braces is rendered by Jinja2, in another process.
+# Beyond these, and beyond `EXPRESSION_CHARS_MAX` inside of braces, a text with single braces is plain text, and one with double braces
+# is rendered by Jinja2, in another process: parsing takes up to 8 microseconds a character, and others wait meanwhile.
 INTERPOLATED_CHARS_MAX = 100_000
 PIECES_MAX = 200
 # How many `}}` are tried as the end of one piece: `{{ {'a': {'b': 1}} }}`.
 _ENDS_MAX = 20
+_BRACES = re.compile(r"[{}]|[^{}]+")
 _NESTED_QUOTES = re.compile(r"""\b[rR]?[fF][rR]?(?:"[^"]*\{[^{}"]*"|'[^']*\{[^{}']*')""")
 
 
@@ -97,7 +99,7 @@ def parse(text: str, *, bare: bool = False) -> Parsed:
         return _template(text)
     if _is_legacy(trimmed):
         return _legacy(text, trimmed)
-    if "}" in text and len(text) <= INTERPOLATED_CHARS_MAX and 0 < text.count("{") <= PIECES_MAX:
+    if "}" in text and "{" in text and _is_moderate(text):
         return _guess(text)
     return Literal(text)
 
@@ -173,13 +175,15 @@ def _template(text: str) -> Parsed:
     if "{%" in text or "{#" in text or len(text) > INTERPOLATED_CHARS_MAX or text.count("{{") > PIECES_MAX:
         return Jinja(text)
     pieces: list[str | Expression] = []
+    left = EXPRESSION_CHARS_MAX
     rest = text
     while (at := rest.find("{{")) >= 0:
         found = _piece(rest, at + 2)
         if found is None:
             return Jinja(text, doubt=f"is rendered by Jinja2, because `{rest[at : at + 40]}` is no expression")
         piece, end = found
-        if _is_jinja(piece.tree):
+        left -= len(piece.source)
+        if left < 0 or _is_jinja(piece.tree):
             return Jinja(text)
         pieces += (rest[:at], piece)
         rest = rest[end:]
@@ -229,6 +233,17 @@ def _is_jinja(tree: ast.expr) -> bool:
             case _:
                 pass
     return False
+
+
+def _is_moderate(text: str) -> bool:
+    """Whether what stands in single braces is little enough to be parsed."""
+    if len(text) > INTERPOLATED_CHARS_MAX or text.count("{") > PIECES_MAX or text.count("}") > PIECES_MAX:
+        return False
+    depth = inside = 0
+    for found in _BRACES.finditer(text):
+        depth += {"{": 1, "}": -1}.get(found[0], 0)
+        inside += len(found[0]) if depth > 0 else 0
+    return inside <= EXPRESSION_CHARS_MAX
 
 
 def _guess(text: str) -> Parsed:

@@ -1,8 +1,13 @@
 """Which models the configured providers have, and whether the providers answer at all."""
 
 import asyncio
+import hashlib
 import time
+from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from pydantic import SecretStr
 
 from mentha.core.config import Settings
 from mentha.core.errors import MenthaError, ProviderError
@@ -18,6 +23,8 @@ LIST_BYTES_MAX = 4_000_000
 MODELS_MAX = 5_000
 # A provider that failed is asked again after this long: not at every request, since each would wait for its timeout.
 FAILED_CACHE_S = 15.0
+# Lists for tenants' own keys that are kept.
+OWNED_MAX = 200
 # These answer `/models` to anybody, so that a list does not prove the key.
 LISTS_WITHOUT_KEY = ("openrouter.ai",)
 
@@ -35,22 +42,26 @@ class Catalogue:
         self._settings = settings
         self._transport = transport
         self._cache: dict[str, _Listed] = {}
+        self._owned_cache: OrderedDict[tuple[str, bytes], _Listed] = OrderedDict()
         self._asking = {name: asyncio.Lock() for name in settings.providers}
 
-    async def list_models(self, *, custom_key: str | None = None) -> list[str]:
+    async def list_models(self, *, custom_key: str | None = None, own_keys: Mapping[str, SecretStr] | None = None) -> list[str]:
         """Names as a request may write them, sorted, `mentha/echo` first. A provider that fails adds only its configured `models`.
 
         Args:
             custom_key: ask the default provider with this key, without the cache. No other provider ever sees it.
+            own_keys: the tenant's own keys by provider: each is asked with it, and what it lists is nobody else's.
         """
         default = routing.default_provider(self._settings)
         if custom_key:
             names = await self._with_key(default, custom_key)
         else:
-            lists = await asyncio.gather(*map(self._cached, self._settings.providers))
+            keys = own_keys or {}
+            providers = routing.reached(self._settings, keys)
+            lists = await asyncio.gather(*(self._owned(name, keys) if name in keys else self._cached(name) for name in providers))
             names = {
                 model if provider == default else f"{provider}/{model}"
-                for provider, models in zip(self._settings.providers, lists, strict=True)
+                for provider, models in zip(providers, lists, strict=True)
                 for model in models
             }
         return [ECHO_MODEL, *sorted(names)[:MODELS_MAX]]
@@ -83,11 +94,23 @@ class Catalogue:
                 kept = self._cache[provider] = await self._fresh(provider)
             return kept.names
 
-    async def _fresh(self, provider: str) -> _Listed:
-        configured = self._settings.providers[provider].models
+    async def _owned(self, provider: str, keys: Mapping[str, SecretStr]) -> tuple[str, ...]:
+        """What a provider lists for a tenant's own key; of the keys only digests are kept."""
+        place = (provider, hashlib.sha256(keys[provider].get_secret_value().encode()).digest())
+        kept = self._owned_cache.get(place)
+        if kept is None or kept.until <= time.monotonic():
+            kept = self._owned_cache[place] = await self._fresh(provider, keys)
+            self._owned_cache.move_to_end(place)
+            while len(self._owned_cache) > OWNED_MAX:
+                self._owned_cache.popitem(last=False)
+        return kept.names
+
+    async def _fresh(self, provider: str, own_keys: Mapping[str, SecretStr] | None = None) -> _Listed:
+        settings = self._settings.providers.get(provider)
+        configured = settings.models if settings else ()
         keep_s = self._settings.models_cache_s
         try:
-            names = await self._ask(routing.to_provider(self._settings, provider))
+            names = await self._ask(routing.to_provider(self._settings, provider, own_keys=own_keys))
         except ProviderError as error:
             detail = str(error.details.get("cause", ""))
             emit(ProviderFailed(provider=provider, model="", reason=error.reason, detail=detail))

@@ -76,7 +76,9 @@ def route(settings: Settings, model: str, *, custom_key: str | None = None, own_
     return _route(provider, known[provider], key or _own_key(own_keys or {}, provider), sent, model)
 
 
-def to_provider(settings: Settings, provider: str, *, custom_key: str | None = None) -> Route:
+def to_provider(
+    settings: Settings, provider: str, *, custom_key: str | None = None, own_keys: Mapping[str, SecretStr] | None = None
+) -> Route:
     """The way to a provider itself, with no model; the keys follow the rules of `route`.
 
     Raises:
@@ -84,10 +86,15 @@ def to_provider(settings: Settings, provider: str, *, custom_key: str | None = N
         ProviderKeyInvalid: as for `route`.
     """
     key = _clean_custom_key(custom_key)
-    known = _endpoints(settings, KNOWN_PROVIDERS if key else ())
+    known = _endpoints(settings, KNOWN_PROVIDERS if key else own_keys or ())
     if provider not in known:
         raise _unserved(settings, f"{provider}/")
-    return _route(provider, known[provider], key, "", "")
+    return _route(provider, known[provider], key or _own_key(own_keys or {}, provider), "", "")
+
+
+def reached(settings: Settings, own_keys: Mapping[str, SecretStr]) -> list[str]:
+    """The configured providers, then those known ones that a tenant reaches with keys of its own."""
+    return list(dict.fromkeys((*settings.providers, *_endpoints(settings, own_keys))))
 
 
 def default_provider(settings: Settings) -> str | None:

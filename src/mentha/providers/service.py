@@ -123,9 +123,9 @@ class Providers:
             if response is not None:
                 await response.aclose()
 
-    async def list_models(self, *, custom_key: str | None = None) -> list[str]:
+    async def list_models(self, *, custom_key: str | None = None, own_keys: Mapping[str, SecretStr] | None = None) -> list[str]:
         """Every model name that can be asked for, as far as the providers tell; see `Catalogue.list_models`."""
-        return await self._catalogue.list_models(custom_key=custom_key)
+        return await self._catalogue.list_models(custom_key=custom_key, own_keys=own_keys)
 
     async def check(self) -> list[ProviderCheck]:
         """Whether each configured provider can be reached and accepts its key; asks them now. Never raises for a provider's fault."""

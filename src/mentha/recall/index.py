@@ -10,19 +10,21 @@ import asyncio
 import contextlib
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
 
+from mentha.core import leases
 from mentha.core.config import Settings
-from mentha.core.errors import ConfigInvalid, MenthaError, ProviderError
+from mentha.core.errors import ConfigInvalid, MenthaError, ProviderError, Unavailable
 from mentha.core.ids import new_id
 from mentha.observe.events import DocsIndexed, IndexingFailed, VectorIndexBuilt, emit
 from mentha.providers.embedders import Embedder, Embedders
 from mentha.recall.words import query_words
 from mentha.store import embedders as rows
-from mentha.store import nearest, queue, vectors
+from mentha.store import maintenance, nearest, queue, vectors
 from mentha.store.embedders import EmbedderRow
 from mentha.store.pool import Database
 from mentha.store.queue import Job
@@ -190,7 +192,7 @@ async def _claim(database: Database, mark: UUID) -> _Batch:
 async def _index(runtime: Runtime, batch: _Batch, targets: Sequence[EmbedderRow]) -> None:
     """Make all vectors of a batch; what fails is given back."""
     try:
-        async with _leased(runtime.database, batch):
+        async with leases.kept(partial(_renew, runtime.database, batch), every_s=RENEW_S):
             pieces: list[Piece] = []
             for target in targets:
                 pieces = await _embed_all(runtime, batch, target)
@@ -202,26 +204,13 @@ async def _index(runtime: Runtime, batch: _Batch, targets: Sequence[EmbedderRow]
         await _fail(runtime, batch, targets, error)
         return
     emit(DocsIndexed(docs=done, embedder=targets[0].name))
+    await _count(runtime.database)
     await _want_index(runtime, pieces, targets)
 
 
-@contextlib.asynccontextmanager
-async def _leased(database: Database, batch: _Batch) -> AsyncGenerator[None]:
-    """Keep the lease of a batch while the block runs, however long an embedder takes."""
-
-    async def renew() -> None:
-        while True:
-            await asyncio.sleep(RENEW_S)
-            with contextlib.suppress(MenthaError):  # the database is away; storing will tell
-                async with database.transaction() as tx:
-                    await vectors.renew(tx, batch.keys, batch.mark, lease_s=LEASE_S)
-
-    renewing = asyncio.create_task(renew())
-    try:
-        yield
-    finally:
-        renewing.cancel()
-        await asyncio.wait([renewing])
+async def _renew(database: Database, batch: _Batch) -> None:
+    async with database.transaction() as tx:
+        await vectors.renew(tx, batch.keys, batch.mark, lease_s=LEASE_S)
 
 
 async def _embed_all(runtime: Runtime, batch: _Batch, target: EmbedderRow) -> list[Piece]:
@@ -369,6 +358,14 @@ async def _learn(runtime: Runtime, pieces: Sequence[Piece]) -> None:
 
 def _is_learned(word: str) -> bool:
     return len(word) in WORD_CHARS and word.isalpha()
+
+
+async def _count(database: Database) -> None:
+    """Let the database's statistics keep up with a growing library."""
+    # One that is too slow for it now is asked again after the next batch, and counts by itself in time.
+    with contextlib.suppress(Unavailable):
+        async with database.connection() as connection:
+            await maintenance.count_outgrown(connection)
 
 
 async def _want_index(runtime: Runtime, pieces: Sequence[Piece], targets: Sequence[EmbedderRow]) -> None:

@@ -51,12 +51,12 @@ def chunk_doc(text: str) -> list[str]:
     return [" ".join(sentences[start : start + CHUNK_SENTENCES]) for start in starts] if sentences else []
 
 
-def strptime(text: str, layout: str) -> list[int | float | None]:
+def strptime(text: str, layout: str) -> list[int | None]:
     """Year, month, day, hour, minute, second, microsecond, and the offset in seconds or nothing. The sandbox's own needs a whole date."""
     moment = datetime.strptime(text, layout)  # noqa: DTZ007 - whether there is a zone is for the layout to say
     offset = moment.utcoffset()
     whole = moment.timetuple()[:6]
-    return [*whole, moment.microsecond, None if offset is None else offset.total_seconds()]
+    return [*whole, moment.microsecond, None if offset is None else round(offset.total_seconds())]
 
 
 def write_rows(rows: list[list[Any]], **options: Any) -> str:

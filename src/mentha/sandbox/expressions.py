@@ -9,8 +9,9 @@ What a text means is decided in `expr/`, pure and kept in memory; this module wa
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 from uuid import UUID
 
@@ -47,9 +48,10 @@ Position = Literal["value", "condition", "list", "string"]
 
 @dataclass(slots=True)
 class _Share:
-    """What one tenant has going."""
+    """What one tenant has going: processes of Monty, Python processes, and how many evaluations wait or run."""
 
-    slots: asyncio.Semaphore
+    runs: asyncio.Semaphore
+    functions: asyncio.Semaphore
     users: int = 0
 
 
@@ -68,7 +70,9 @@ class Expressions:
         bounds = Bounds(time_s, memory_bytes_max, DEPTH_MAX_LEVELS, CALLS_MAX)
         self._monty = Monty(processes_max=RUNS_MAX, bounds=bounds, idle_s=idle_s)
         self._functions = Templates(settings, worker="mentha.sandbox.expression_worker")
-        self._slots = asyncio.Semaphore(RUNS_MAX)
+        self._runs = asyncio.Semaphore(RUNS_MAX)
+        # One is left to the others, where there are two or more.
+        self._tenant_functions_max = max(1, settings.template_workers_max - 1)
         self._shares: dict[UUID, _Share] = {}
         self._waiting = 0
         self._closed = False
@@ -128,7 +132,7 @@ class Expressions:
             elif text.kind == "path":
                 results[index] = _followed(text, names)
             elif text.kind == "jinja":
-                results[index] = await self._rendered(text, names)
+                results[index] = await self._rendered(tenant, text, names)
             else:
                 _refuse_invalid(text)
                 pending.append(index)
@@ -157,8 +161,10 @@ class Expressions:
         if snippet.numbered:
             inputs["__numbered"] = list(snippet.numbered)
         try:
-            async with self._slot(tenant):
-                raw = await self._in_time(snippet.text, inputs, calls=snippet.calls_worker)
+            with self._share(tenant) as share:
+                async with self._slot(share):
+                    host = partial(self._call, share) if snippet.calls_worker else None
+                    raw = await self._monty.run(snippet.text, inputs, host)
             return _received(raw)
         except SnippetFailed as error:
             if self._closed:
@@ -168,52 +174,59 @@ class Expressions:
         except TimeoutError:
             raise _failed("time", f"took longer than {TOTAL_S:g} s", compiled[0]) from None
 
-    async def _in_time(self, code: str, inputs: dict[str, object], *, calls: bool) -> object:
-        async with asyncio.timeout(TOTAL_S):
-            return await self._monty.run(code, inputs, self._call if calls else None)
-
-    async def _call(self, function: str, arguments: str) -> str:
+    async def _call(self, share: _Share, function: str, arguments: str) -> str:
         try:
-            return dumps(await self._functions.call(function, arguments)).decode()
+            async with share.functions:
+                return dumps(await self._functions.call(function, arguments)).decode()
         except TemplateFailed as error:
             message = error.message.removeprefix("Template failed: ").replace("Template ", f"{function} ", 1)
             raise SnippetFailed("error", message) from None
 
-    async def _rendered(self, text: Compiled, names: Mapping[str, JsonValue]) -> str:
+    async def _rendered(self, tenant: UUID, text: Compiled, names: Mapping[str, JsonValue]) -> str:
         words = set(_WORD.findall(text.text))
+        variables = {name: value for name, value in names.items() if name in words}
         try:
-            (rendered,) = await self._functions.render([text.text], {name: value for name, value in names.items() if name in words})
+            with self._share(tenant) as share:
+                async with asyncio.timeout(TOTAL_S), share.functions:
+                    (rendered,) = await self._functions.render([text.text], variables)
         except TemplateFailed as error:
             raise _failed("template", error.message, text) from None
+        except TimeoutError:
+            raise Unavailable("all processes that render templates are busy") from None
         return rendered
 
-    @contextlib.asynccontextmanager
-    async def _slot(self, tenant: UUID) -> AsyncGenerator[None]:
-        """The right of a tenant to use one process."""
-        if self._closed:
-            raise Unavailable("the server is stopping")
-        share = self._shares.setdefault(tenant, _Share(asyncio.Semaphore(TENANT_RUNS_MAX)))
+    @contextlib.contextmanager
+    def _share(self, tenant: UUID) -> Generator[_Share]:
+        """What a tenant has going, kept as long as there is something."""
+        share = self._shares.get(tenant) or _Share(asyncio.Semaphore(TENANT_RUNS_MAX), asyncio.Semaphore(self._tenant_functions_max))
         if self._waiting >= WAITING_MAX or share.users >= TENANT_WAITING_MAX:
             raise Unavailable("too many expressions are waiting to be evaluated")
+        self._shares[tenant] = share
         share.users += 1
-        self._waiting += 1
-        waits = True
         try:
-            async with contextlib.AsyncExitStack() as stack:
-                try:
-                    async with asyncio.timeout(WAIT_S):
-                        await stack.enter_async_context(share.slots)
-                        await stack.enter_async_context(self._slots)
-                except TimeoutError:
-                    raise Unavailable("all processes that evaluate expressions are busy") from None
-                self._waiting -= 1
-                waits = False
-                yield
+            yield share
         finally:
-            self._waiting -= waits
             share.users -= 1
             if not share.users:
-                self._shares.pop(tenant, None)
+                del self._shares[tenant]
+
+    @contextlib.asynccontextmanager
+    async def _slot(self, share: _Share) -> AsyncGenerator[None]:
+        """The right to use one process of Monty, for `TOTAL_S` at most."""
+        async with contextlib.AsyncExitStack() as stack:
+            self._waiting += 1
+            try:
+                async with asyncio.timeout(WAIT_S):
+                    await stack.enter_async_context(share.runs)
+                    await stack.enter_async_context(self._runs)
+            except TimeoutError:
+                raise Unavailable("all processes that evaluate expressions are busy") from None
+            finally:
+                self._waiting -= 1
+            if self._closed:
+                raise Unavailable("the server is stopping")
+            async with asyncio.timeout(TOTAL_S):
+                yield
 
 
 def _sent(values: list[JsonValue], first: Compiled) -> str:

@@ -25,6 +25,7 @@ SNIPPETS_MAX = 2_000
 # The address space that a process may take beyond the memory counted by the sandbox: code, stacks, what one copy of the data needs.
 _ADDRESS_BYTES_EXTRA = 400_000_000
 _MESSAGE_CHARS_MAX = 500
+_FROM_HOST = "host: "
 
 _KINDS = {"MemoryError": "memory", "TimeoutError": "time", "RecursionError": "depth", "LookupError": "undefined", "NameError": "undefined"}
 
@@ -131,7 +132,7 @@ class Monty:
 
         Args:
             inputs: names of the snippet; text, numbers and dictionaries of them.
-            host: answers `__host(name, text)` in the snippet. What it raises ends the snippet, as it is.
+            host: answers `__host(name, text)` in the snippet. `SnippetFailed` of it fails the snippet there; all else ends it, as it is.
 
         Raises:
             SnippetFailed: it raised or broke a limit.
@@ -239,7 +240,12 @@ def _answered(library: Any, turn: Any, run: _Run) -> Any:
     """The next turn of a snippet that waits for the host."""
     if isinstance(turn, library.FunctionSnapshot):
         if turn.function_name == "__host" and not turn.is_os_function:
-            return turn.resume({"return_value": run.ask(turn.args)})
+            try:
+                answer = run.ask(turn.args)
+            except SnippetFailed as error:
+                # Raised again where it was asked, so that its line is told.
+                return turn.resume({"exc_type": "RuntimeError", "message": _FROM_HOST + error.message})
+            return turn.resume({"return_value": answer})
         return turn.resume({"exc_type": "PermissionError", "message": f"{turn.function_name} is not available"})
     # A name that nothing defines: the library raises NameError for it.
     return turn.resume_auto()
@@ -259,6 +265,8 @@ def _failure(error: Any, bounds: Bounds) -> SnippetFailed:
         text = "calls itself, or is nested, too deeply"
     elif name == "RuntimeError" and "suspension limit" in text:
         kind, text = "calls", f"calls functions of the server more than {bounds.calls_max} times"
+    elif name == "RuntimeError" and text.startswith(_FROM_HOST):
+        text = text.removeprefix(_FROM_HOST)
     elif kind == "error":
         text = f"{name}: {text}" if text else name
     return SnippetFailed(kind, text, line)

@@ -111,7 +111,7 @@ async def rotate(settings: Settings, database: Database, *, told: Callable[[int]
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """What was given up: how many secrets, and how many tools had some of their own."""
+    """What was given up: how many secrets, and how many tools, those of a task's version together, had some of their own."""
 
     secrets: int
     tools: int
@@ -264,7 +264,7 @@ async def _end(settings: Settings, database: Database, key_id: str) -> bool:
     """Forget the old key where no secret has it any more. Returns whether that is so."""
     async with database.transaction() as tx:
         await encryption_keys.lock(tx)
-        if not await sealing.others(tx, key_id, after=(NOBODY, NOBODY), rows_max=ROWS_AT_ONCE):
+        if not await sealing.is_any_left(tx, key_id):
             await encryption_keys.retire(tx)
         ended = (await encryption_keys.in_use(tx)).all == (key_id,)
     # After that is committed: a key too many in the file does no harm, one too few would.

@@ -30,6 +30,7 @@ class NewExecution:
         interpreter: what the plan of that version was made for.
         idempotency_key: the client's name for the request, whose digest is `request_digest`.
         scheduled_at: the time of its schedule that it is for.
+        depth: how many executions stand above it, each started by a tool of the one above.
     """
 
     id: UUID
@@ -45,6 +46,7 @@ class NewExecution:
     request_digest: bytes | None = None
     schedule_id: UUID | None = None
     scheduled_at: datetime | None = None
+    depth: int = 0
 
 
 CURRENT = "SELECT x.version, x.agent_id FROM tasks x WHERE x.tenant_id = $1 AND x.id = $2"
@@ -100,8 +102,8 @@ async def definition(tx: Tx, tenant: UUID, task_id: UUID, version: int) -> Defin
 INSERT = f"""
 INSERT INTO executions AS x
     (tenant_id, id, task_id, task_version, agent_id, interpreter, input, metadata, session_id, user_id, idempotency_key, request_digest,
-     schedule_id, scheduled_at, ready_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, now())
+     schedule_id, scheduled_at, depth, ready_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, now())
 ON CONFLICT DO NOTHING
 RETURNING {COLUMNS}
 """
@@ -132,6 +134,7 @@ async def create(tx: Tx, tenant: UUID, new: NewExecution) -> Execution | None:
         new.request_digest,
         new.schedule_id,
         new.scheduled_at,
+        new.depth,
     )
     return _execution(row) if row else None
 

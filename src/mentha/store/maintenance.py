@@ -1,4 +1,6 @@
-"""Regular cleaning, for all tenants at once."""
+"""Cleaning and counting, for all tenants at once."""
+
+from typing import LiteralString
 
 from mentha.store.pool import Tx
 
@@ -58,3 +60,31 @@ async def purge_executions(tx: Tx, *, older_than_s: float) -> int:
     """Drop executions that ended that long ago, with their logs; at most 200 at a time. Returns how many."""
     done: str = await tx.execute(PURGE_EXECUTIONS, older_than_s, PURGE_EXECUTIONS_MAX)
     return int(done.rpartition(" ")[2])
+
+
+# Their sizes now and when they were last counted, in pages, which PostgreSQL knows at once; how many rows changed it tells a second later.
+# A table that was never counted has 0 then.
+OUTGROWN = """
+SELECT c.relname FROM pg_class c WHERE c.oid IN ('docs'::regclass, 'chunks'::regclass, 'vectors'::regclass, 'vocabulary'::regclass)
+    AND pg_relation_size(c.oid) / current_setting('block_size')::int >= greatest(2 * c.relpages, $1)
+"""
+COUNTED_PAGES_MIN = 8
+# A table that another process counts, or builds an index of, is left out.
+COUNT: dict[str, LiteralString] = {
+    "docs": "ANALYZE (SKIP_LOCKED) docs",
+    "chunks": "ANALYZE (SKIP_LOCKED) chunks",
+    "vectors": "ANALYZE (SKIP_LOCKED) vectors",
+    "vocabulary": "ANALYZE (SKIP_LOCKED) vocabulary",
+}
+
+
+async def count_outgrown(tx: Tx) -> list[str]:
+    """Let PostgreSQL count the tables of documents that have doubled since it did, or never were; gives their names.
+
+    It would do so by itself some minutes later; until then its plans are those for an empty table, and searches take twice as long.
+    Costs 0.1 s for each of them, and up to some seconds where they are very large, which happens once for each doubling.
+    """
+    names = [row["relname"] for row in await tx.fetch(OUTGROWN, COUNTED_PAGES_MIN)]
+    for name in names:
+        await tx.execute(COUNT[name])
+    return names

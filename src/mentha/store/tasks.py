@@ -140,16 +140,16 @@ async def update(tx: Tx, tenant: UUID, task_id: UUID, draft: Draft, stored: Stor
     return await get(tx, tenant, task_id)
 
 
-DELETE = "DELETE FROM tasks WHERE tenant_id = $1 AND agent_id = $2 AND id = $3 RETURNING now()"
+DELETE = "DELETE FROM tasks WHERE tenant_id = $1 AND id = $2 AND agent_id = COALESCE($3, agent_id) RETURNING now()"
 
 
-async def delete(tx: Tx, tenant: UUID, agent_id: UUID, task_id: UUID) -> datetime:
-    """Delete a task of an agent with all its versions.
+async def delete(tx: Tx, tenant: UUID, task_id: UUID, *, agent_id: UUID | None = None) -> datetime:
+    """Delete a task, where an agent is named one of that agent, with all its versions.
 
     Raises:
-        NotFound: the tenant's agent has no such task.
+        NotFound: there is no such task.
     """
-    deleted_at = await tx.fetchval(DELETE, tenant, agent_id, task_id)
+    deleted_at = await tx.fetchval(DELETE, tenant, task_id, agent_id)
     if deleted_at is None:
         raise NotFound("Task not found during delete")
     return deleted_at

@@ -64,12 +64,13 @@ class Claimed:
     snapshot_seq: int
     created_at: datetime
     updated_at: datetime
+    depth: int = 0
 
 
 CLAIM = "SELECT c.others, c.execution_id FROM claim_executions($1, $2, $3, $4, $5) c"
 CLAIMED = """
 SELECT e.id, e.task_id, e.task_version, e.agent_id, e.session_id, e.user_id, e.status, e.input, e.metadata, e.epoch, e.seq, e.transition_count,
-    e.snapshot, e.snapshot_seq, e.created_at, e.updated_at
+    e.snapshot, e.snapshot_seq, e.created_at, e.updated_at, e.depth
 FROM executions e WHERE e.tenant_id = $1 AND e.id = ANY($2::uuid[]) AND e.owner = $3 ORDER BY e.created_at, e.id
 """
 

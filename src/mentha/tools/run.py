@@ -135,7 +135,8 @@ class ServerTools:
         if kind == "api_call":
             how = How(by_parts=by_parts, content_always=by_author, key=key)
             return await api_call.run(self._box.outbound, self._caller.tenant, tool, filled, given, how)
-        return await integrations.run(filled, given)
+        means = integrations.Means(self._box.settings, self._box.outbound, self._box.values)
+        return await integrations.run(means, self._caller.tenant, filled, given)
 
     async def _filled(self, tool: JsonObject) -> JsonObject:
         spec = self._opened(tool)

@@ -15,6 +15,7 @@ class RunContext:
         plan: as stored with the execution; secrets in its tools are sealed.
         around: what expressions can name of the surroundings; no secret in it is open.
         epoch: of the claim, for what has to tell two workers apart.
+        depth: how many executions stand above it, each started by a tool of the one above.
     """
 
     tenant: UUID
@@ -22,3 +23,4 @@ class RunContext:
     plan: JsonObject
     around: Surroundings
     epoch: int = 0
+    depth: int = 0

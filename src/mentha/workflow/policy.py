@@ -12,12 +12,14 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from mentha.core.errors import ExpressionFailed, MenthaError
-from mentha.core.json import JsonObject
+from mentha.core.json import JsonObject, dumps
 from mentha.tools.calls import ToolFailed
 from mentha.workflow.moves import Fail
 
 # A server that asks for more patience than this is not asked again by itself.
 AFTER_MAX_S = 3_600.0
+# What an answer says of its error, where it is JSON and short enough to be kept beside the message.
+ANSWER_SHOWN_BYTES_MAX = 10_000
 # Statuses that say: not done, come again.
 NOT_DONE = frozenset({408, 425, 429, 503})
 # Methods that do the same when they do it twice (RFC 9110, section 9.2.2).
@@ -41,10 +43,13 @@ def of_tool(error: ToolFailed, tool: JsonObject, given: Mapping[str, Any], now_s
     message = f"the tool `{tool['name']}` failed: {error.message}"
     status = error.more.get("status_code")
     if not isinstance(status, int):
-        return Fail(message, "tool_failed", can_retry=error.retry)
+        return _patient(Fail(message, "tool_failed", can_retry=error.retry, after_s=float(error.more.get("retry_after_s") or 0.0)))
     method = str(given.get("method") or tool["api_call"]["method"]).upper()
     can_retry = error.retry and (status in NOT_DONE or method in IDEMPOTENT)
-    return _patient(Fail(message, f"http_{status}", can_retry=can_retry, after_s=retry_after_s(error.more.get("headers") or {}, now_s)))
+    after_s = retry_after_s(error.more.get("headers") or {}, now_s)
+    says = error.more.get("json")
+    told = {"status_code": status, **({"json": says} if says is not None and len(dumps(says)) <= ANSWER_SHOWN_BYTES_MAX else {})}
+    return _patient(Fail(message, f"http_{status}", can_retry=can_retry, after_s=after_s, metadata=told))
 
 
 def retry_after_s(headers: Mapping[str, str], now_s: float) -> float:
@@ -64,4 +69,4 @@ def _date_s(text: str) -> float:
 def _patient(failure: Fail) -> Fail:
     if failure.after_s <= AFTER_MAX_S:
         return failure
-    return Fail(failure.message, failure.kind)
+    return Fail(failure.message, failure.kind, metadata=failure.metadata)

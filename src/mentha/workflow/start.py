@@ -28,6 +28,7 @@ class Wanted:
         idempotency_key: the same request under the same key gets the same execution.
         digest: of the request, to tell the same one from another.
         schedule_id, scheduled_at: of the schedule that wants it.
+        depth: how many executions stand above it.
     """
 
     task_id: UUID
@@ -39,6 +40,7 @@ class Wanted:
     digest: bytes | None = None
     schedule_id: UUID | None = None
     scheduled_at: datetime | None = None
+    depth: int = 0
 
 
 async def create(runtime: Any, tenant: UUID, wanted: Wanted) -> Execution:
@@ -85,6 +87,7 @@ async def create_in(tx: Tx, tenant: UUID, wanted: Wanted, plans: Plans) -> Execu
         request_digest=wanted.digest,
         schedule_id=wanted.schedule_id,
         scheduled_at=wanted.scheduled_at,
+        depth=wanted.depth,
     )
     return await executions.create(tx, tenant, new)
 

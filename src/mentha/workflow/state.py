@@ -246,7 +246,10 @@ def _resumed(_: State, frame: Frame, row: Row) -> None:
 
 def _retries(state: State, frame: Frame, row: Row) -> None:
     _drop_below(state, frame)
+    # What a client has answered is not asked for again.
+    turns = frame.turns
     frame.restart(row.at)
+    frame.turns = turns
     frame.attempt += 1
     frame.errors.append(row.output)
     frame.due = row.metadata["due_at"]

@@ -6,6 +6,7 @@ from typing import Literal
 
 from mentha.core.json import JsonObject, JsonValue
 from mentha.expr.checks import check
+from mentha.expr.compile import is_plain
 from mentha.expr.names import CONTEXT
 from mentha.wire.step_walk import Path
 from mentha.workflow.faults import Fault
@@ -16,6 +17,8 @@ Position = Literal["value", "condition", "list", "string", "reduce", "secrets"]
 # What of a tool describes values and has none.
 _DESCRIBING = frozenset({"schema", "params_schema", "secrets"})
 _SECRETS = ("secrets",)
+# Where plain text is worth a word.
+_NEVER_PLAIN = frozenset({"condition", "list", "reduce"})
 _WITH_VALUES = frozenset({"integration", "api_call", "system"})
 
 
@@ -44,9 +47,16 @@ def of_tool(path: Path, tool: JsonObject) -> Iterator[Text]:
                 yield from (each for each in found if each.text.lstrip().startswith("$ "))
 
 
+def count(found: Iterable[Text]) -> int:
+    """How many of these are more than plain text."""
+    return sum(not is_plain(each.text) for each in found)
+
+
 def faults_of(found: Iterator[Text]) -> Iterator[Fault]:
     """What is wrong with these texts."""
     for each in found:
+        if is_plain(each.text) and each.position not in _NEVER_PLAIN:
+            continue
         known = _SECRETS if each.position == "secrets" else CONTEXT
         position = "value" if each.position == "secrets" else each.position
         for fault in check(each.text, known=known, position=position):

@@ -120,18 +120,29 @@ async def test_secrets_of_all_versions_move_to_another_key_and_the_old_one_retir
     old = await make_vault(connection)
     made = await tasks.create(connection, tenant, agent, given, seal=await sealing.seal_for_task(connection, tenant, old, given.tools))
     await changed(connection, tenant, made, given, seal=await sealing.seal_for_task(connection, tenant, old, given.tools))
+    # What only looks like a secret of another key.
+    await tasks.create(
+        connection,
+        tenant,
+        agent,
+        draft(tools=[{**CALL, "api_call": {**CALL["api_call"], "url": "https://x.example/sealed.0123456789abcdef.x", "headers": {}}}]),
+    )
     both, key_id = await make_vault(connection, OTHER_KEY, KEY), fingerprint(OTHER_KEY)
-    await encryption_keys.retire(connection)
-    assert fingerprint(KEY) in (await encryption_keys.in_use(connection)).all
+    assert await sealing.is_any_left(connection, key_id)
     rows = await sealing.others_of_tasks(connection, key_id, after=START, rows_max=9)
     assert [row.version for row in rows] == [1, 2]
     assert await sealing.others_of_tasks(connection, key_id, after=(tenant, UUID(made["id"]), 1), rows_max=9) == rows[1:]
     for row in rows:
         await sealing.move_task(connection, both, row, key_id)
     assert await sealing.others_of_tasks(connection, key_id, after=START, rows_max=9) == []
+    assert not await sealing.is_any_left(connection, key_id)
     await encryption_keys.retire(connection)
     assert (await encryption_keys.in_use(connection)).all == (key_id,)
     for row in await connection.fetch(STORED, UUID(made["id"])):
         for tool in row["tools"]:
             token = tool["api_call"]["headers"]["X-Token"]
             assert sealing.opened(Vault([OTHER_KEY]), tenant, UUID(tool["id"]), token) == "t"
+    assert await sealing.give_up(connection) == 2
+    assert not await sealing.is_any_left(connection, fingerprint(KEY))
+    for row in await connection.fetch(STORED, UUID(made["id"])):
+        assert {tool["api_call"]["headers"]["X-Token"] for tool in row["tools"]} == {sealing.LOST}

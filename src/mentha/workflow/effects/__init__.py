@@ -67,7 +67,7 @@ class Effects:
     async def run(self, run: RunContext, state: State, command: Command) -> Done | Fail:
         """What a command gives. Never raises but for a cancellation, which stops the call where it is.
 
-        The command's frame must be in `state`, and stay there: a command whose frame has gone is to be cancelled.
+        A command whose frame leaves `state` is to be cancelled; what it gives until then counts for nothing.
 
         Returns:
             JSON without secrets, at most `OUTPUT_BYTES_MAX`; for a fault of ours a `Fail` of kind `internal` with an id that the log has.
@@ -81,6 +81,8 @@ class Effects:
             result = await self._done(job)
             return await _closed(result, hidden)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is a failure of this step alone
+            if command.frame not in state.frames:
+                return Fail("the step has ended meanwhile", "gone")
             return _failed(error, command, hidden)
 
     async def _done(self, job: Job) -> Done:

@@ -37,6 +37,6 @@ async def embed(job: Job) -> Done:
 async def _called(job: Job, name: str, given: JsonObject) -> JsonValue:
     operation = job.parts.tools.system[name]
     try:
-        return await operation(Caller(job.run.tenant), given)
+        return await operation(Caller(job.run.tenant, executions=job.run.depth + 1), given)
     except ToolFailed as error:
         raise Stopped(policy.of_tool(error, {"name": name}, given, time.time())) from None

@@ -16,9 +16,6 @@ from mentha.workflow.effects.parts import Given, Job, Stopped
 from mentha.workflow.effects.toolset import toolset
 from mentha.workflow.moves import Done, Fail
 
-# Overrides by the name of the tool, in the metadata of the agent or the task → the member of an integration that they go into.
-# Source: section 5.5 of the tasks' spec, which the original's code meant and did not do.
-_OVERRIDES = {"x-integrations-setup": "setup", "x-integrations-args": "arguments"}
 _CALL_ID_BYTES = 18
 
 
@@ -42,7 +39,7 @@ async def call(job: Job) -> Done:
 
 def server_tools(job: Job, tools: Mapping[str, JsonObject]) -> ServerTools:
     """The runner of these tools, whose text may have expressions in it."""
-    return ServerTools(job.parts.tools, Caller(job.run.tenant), list(tools.values()), fill=fill_of(job))
+    return ServerTools(job.parts.tools, Caller(job.run.tenant, executions=job.run.depth + 1), list(tools.values()), fill=fill_of(job))
 
 
 def fill_of(job: Job) -> Fill:
@@ -50,7 +47,6 @@ def fill_of(job: Job) -> Fill:
 
     async def fill(tool: JsonObject, spec: JsonObject) -> tuple[JsonObject, Collection[str]]:
         kind = tool["type"]
-        spec = _overridden(job, tool["name"], spec) if kind == "integration" else spec
         hidden = await job.more_secrets(spec)
         named = {key: ref["name"] for key, ref in (spec.get("secrets") or {}).items()} if kind == "api_call" else {}
         values = {**hidden.values, **{key: hidden.values[name] for key, name in named.items() if name in hidden.values}}
@@ -103,14 +99,3 @@ def _value_of(values: Mapping[str, str], named: Mapping[str, str]) -> Callable[[
         return values[key]
 
     return value
-
-
-def _overridden(job: Job, name: str, spec: JsonObject) -> JsonObject:
-    """An integration with what the metadata of its agent, then of its task, say about the tool of this name."""
-    around = job.run.around
-    for owner in (around.agent, around.task):
-        for key, member in _OVERRIDES.items():
-            more = ((owner.get("metadata") or {}).get(key) or {}).get(name)
-            if isinstance(more, dict):
-                spec = {**spec, member: {**(spec.get(member) or {}), **more}}
-    return spec

@@ -2,6 +2,7 @@
 
 from mentha.core.json import JsonObject
 from mentha.store import tools as agent_tools
+from mentha.tools.integrations.overrides import overridden
 from mentha.workflow.effects.parts import Job
 
 
@@ -17,4 +18,5 @@ async def toolset(job: Job) -> dict[str, JsonObject]:
         async with job.parts.database.connection() as connection:
             for tool in await agent_tools.sealed(connection, run.tenant, run.around.agent["id"]):
                 found.setdefault(tool["name"], tool)
-    return found
+    around = run.around
+    return {tool["name"]: tool for tool in overridden(list(found.values()), [around.agent.get("metadata"), around.task.get("metadata")])}

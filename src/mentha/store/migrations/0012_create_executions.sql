@@ -22,6 +22,7 @@ CREATE TABLE executions (
     scheduled_at       timestamptz,
     status             text NOT NULL DEFAULT 'queued',
     interpreter        integer NOT NULL,
+    depth              smallint NOT NULL DEFAULT 0,
     input              json NOT NULL,
     metadata           jsonb NOT NULL DEFAULT '{}',
     seq                integer NOT NULL DEFAULT 0,
