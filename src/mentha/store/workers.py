@@ -78,7 +78,7 @@ FROM executions e WHERE e.tenant_id = $1 AND e.id = ANY($2::uuid[]) AND e.owner 
 async def claim(
     tx: Tx, tenant: UUID, worker: UUID, *, limit: int, tenant_max: int, interpreters: Sequence[int]
 ) -> tuple[list[Claimed], bool]:
-    """Take the tenant's runs that are ready, oldest first. Two statements, of which the first one takes (`migrations/0013`).
+    """Take the tenant's runs that are ready, oldest first. Two statements, of which the first one takes (`migrations/0012_create_executions.sql`).
 
     Args:
         limit: most runs to take.
