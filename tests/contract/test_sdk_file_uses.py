@@ -159,3 +159,20 @@ async def test_document_of_a_file_without_text_or_of_another_tenant_is_refused(s
     with pytest.raises(julep.UnprocessableEntityError):
         await sdk.agents.docs.create(agent, title="T", content=[])
     assert (await raw.post(f"/agents/{agent}/docs", json={"content": "x"})).json()["detail"][0]["loc"] == ["body", "title"]
+
+
+async def test_prompt_step_sends_files_and_keeps_references_in_its_log(sdk: AsyncJulep, raw: Client, models: ModelServerHandle) -> None:
+    text = await stored(sdk, b"of the file", "a.txt")
+    agent = await sdk.agents.create(name="reader", model="gpt-x")
+    content = [{"type": "text", "text": "look"}, {"type": "file", "file": {"file_id": "$ _.file"}}]
+    main = [{"prompt": [{"role": "user", "content": content}], "auto_run_tools": True}]
+    task = await raw.post(f"/agents/{agent.id}/tasks", json={"name": "read", "main": main})
+    assert task.status_code == 201, task.text
+    execution = await sdk.executions.create(task.json()["id"], input={"file": text})
+    events = [event async for event in await sdk.executions.status.stream(execution.id)]
+    assert events[-1].status == "succeeded", events[-1].error
+    assert sent(models) == [{"type": "text", "text": "look"}, {"type": "text", "text": "[File: a.txt]\nof the file"}]
+    assert "of the file" not in str(events[-1].output["messages"][0])
+    missing = await sdk.executions.create(task.json()["id"], input={"file": str(uuid4())})
+    events = [event async for event in await sdk.executions.status.stream(missing.id)]
+    assert (events[-1].status, "is not there" in str(events[-1].error)) == ("failed", True), events[-1].error
