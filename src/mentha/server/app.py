@@ -16,6 +16,7 @@ from mentha.api import (
     chat,
     docs,
     executions,
+    files,
     health,
     jobs,
     openapi,
@@ -47,6 +48,7 @@ ROUTERS = (
     tasks,
     schedules,
     projects,
+    files,
     secrets,
     jobs,
     health,
@@ -92,7 +94,7 @@ def build(runtime: Any) -> Edge:
         expose_headers=["*"],
         max_age=CORS_MAX_AGE_S,
     )
-    return Edge(app, body_bytes_max=runtime.settings.body_bytes_max)
+    return Edge(app, body_bytes_max=runtime.settings.body_bytes_max, file_bytes_max=runtime.settings.file_bytes_max)
 
 
 class _Cors(CORSMiddleware):

@@ -37,10 +37,10 @@ Send = Any
 class McpEndpoint:
     """The endpoint. The SDK is loaded, and its manager begun, by the first request; `close` ends it."""
 
-    def __init__(self, settings: Settings, identity: Identity, tools: Mapping[str, Tool]) -> None:
+    def __init__(self, settings: Settings, identity: Identity) -> None:
         self._settings = settings
         self._identity = identity
-        self._tools = tools
+        self._tools: Mapping[str, Tool] = {}
         self._starting = asyncio.Lock()
         self._manager: Any = None
         self._running: asyncio.Task[None] | None = None
@@ -66,6 +66,10 @@ class McpEndpoint:
             await manager.handle_request({**scope, TENANT: tenant}, receive, send)
         finally:
             self._requests -= 1
+
+    def offer(self, tools: Mapping[str, Tool]) -> None:
+        """Say what can be called; before the first request."""
+        self._tools = tools
 
     async def close(self) -> None:
         """End what requests have left."""

@@ -19,17 +19,19 @@ from mentha.providers.embedders import Embedders
 from mentha.providers.service import Providers
 from mentha.recall.index import Learned
 from mentha.sandbox.expressions import Expressions
+from mentha.sandbox.extract import Extractor
 from mentha.sandbox.templates import Templates
 from mentha.server import database as databases
 from mentha.server import encryption, first_key, mcp_tools, system_ops
 from mentha.server.database import Place
 from mentha.server.first_key import FirstKey
 from mentha.server.mcp import McpEndpoint
-from mentha.server.mcp_tools import Tool
 from mentha.server.secrets import Secrets
 from mentha.store import embedded
 from mentha.store import embedders as rows
+from mentha.store.blobs import Blobs
 from mentha.store.pool import Database
+from mentha.tools.attachments import Attachments
 from mentha.tools.mcp.servers import Servers
 from mentha.tools.outbound import Outbound
 from mentha.tools.run import Toolbox
@@ -52,6 +54,7 @@ class Runtime:
     embedders: Embedders
     learned: Learned
     templates: Templates
+    attachments: Attachments
     vault: Vault
     secrets: Secrets
     turns: Turns
@@ -61,6 +64,11 @@ class Runtime:
     metrics: Metrics
     mcp: McpEndpoint
     made_key: FirstKey | None
+
+    @property
+    def blobs(self) -> Blobs:
+        """Where the bytes of files are."""
+        return self.attachments.blobs
 
 
 @asynccontextmanager
@@ -78,7 +86,7 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         first_key.check(settings)
     encryption.check(settings)
     async with AsyncExitStack() as stack:
-        metrics = _watched(stack, settings)
+        metrics = _metrics(stack, settings)
         place = await databases.find(settings)
         stack.push_async_callback(asyncio.to_thread, place.release)
         if place.server is not None:
@@ -97,19 +105,18 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         stack.push_async_callback(embedders.close)
         templates = Templates(settings)
         stack.push_async_callback(templates.close)
-        operations: dict[str, Operation] = {}
-        tools = _toolbox(stack, settings, operations, secrets)
-        turns = Turns(Parts(settings, database, providers, embedders, templates, secrets.provider_keys, tools))
+        tools = _toolbox(stack, settings, operations := dict[str, Operation](), secrets)
+        attachments = _attachments(stack, settings, database)
+        turns = Turns(Parts(settings, database, providers, embedders, templates, secrets.provider_keys, tools, attachments))
         watch = Watch(database)
         stack.callback(watch.close)
         plans = Plans()
         expressions = Expressions(settings)
         stack.push_async_callback(expressions.aclose)
-        doing = effects.Parts(settings, database, providers, expressions, tools, vault, secrets.provider_keys)
+        doing = effects.Parts(settings, database, providers, expressions, tools, vault, secrets.provider_keys, attachments)
         runs = Runs(settings, database, effects.Effects(doing), watch, plans)
         identity = Identity(settings, database)
-        mcp = McpEndpoint(settings, identity, offered := dict[str, Tool]())
-        stack.push_async_callback(mcp.close)
+        mcp = _endpoint(stack, settings, identity)
         await _tell_of_embedder(database, embedders)
         runtime = Runtime(
             settings,
@@ -120,6 +127,7 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
             embedders,
             Learned(),
             templates,
+            attachments,
             vault,
             secrets,
             turns,
@@ -132,11 +140,12 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         )
         # Tools can chat, and chats use tools: here the two meet.
         operations.update(system_ops.table(runtime))
-        offered.update(mcp_tools.table(operations, watch))
+        mcp.offer(mcp_tools.table(operations, watch))
         yield runtime
 
 
-def _watched(stack: AsyncExitStack, settings: Settings) -> Metrics:
+def _metrics(stack: AsyncExitStack, settings: Settings) -> Metrics:
+    """The figures, which count from now on, and traces where they are wanted."""
     metrics = Metrics()
     observe.subscribe(metrics.subscribe)
     stack.callback(observe.unsubscribe, metrics.subscribe)
@@ -150,6 +159,18 @@ def _toolbox(stack: AsyncExitStack, settings: Settings, operations: Mapping[str,
     servers = Servers(settings, outbound)
     stack.push_async_callback(servers.close)
     return Toolbox(settings, outbound, operations, secrets.values, secrets.unsealed, servers)
+
+
+def _endpoint(stack: AsyncExitStack, settings: Settings, identity: Identity) -> McpEndpoint:
+    endpoint = McpEndpoint(settings, identity)
+    stack.push_async_callback(endpoint.close)
+    return endpoint
+
+
+def _attachments(stack: AsyncExitStack, settings: Settings, database: Database) -> Attachments:
+    extractor = Extractor(settings)
+    stack.push_async_callback(extractor.close)
+    return Attachments(settings, database, Blobs(settings), extractor)
 
 
 async def _tell_of_embedder(database: Database, embedders: Embedders) -> None:
