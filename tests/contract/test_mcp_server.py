@@ -124,6 +124,7 @@ async def test_request_without_a_valid_key_or_from_a_strange_page_is_refused(raw
     for method in ("GET", "DELETE", "PUT"):
         assert (await raw.request(method, "/mcp", headers=HEADERS)).status_code == 405
     assert "/mcp" not in (await raw.get("/openapi.json")).text
+    assert 'route="/mcp"' in (await raw.get("/metrics")).text
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def build(runtime: Any) -> Edge:
         # The routes themselves, not `include_router`: that finds the route of each request twice, through a level of wrappers.
         app.router.routes.extend(module.router.routes)
     # Not a part of the Julep API, so not of its description.
-    app.router.routes.append(Route("/mcp", runtime.mcp))
+    app.router.routes.append(Route(runtime.mcp.path, runtime.mcp))
     app.openapi = lambda: openapi.describe(app)
     app.add_exception_handler(MenthaError, rendered.on_mentha_error)
     app.add_exception_handler(RequestValidationError, rendered.on_validation_error)

@@ -37,6 +37,8 @@ Send = Any
 class McpEndpoint:
     """The endpoint. The SDK is loaded, and its manager begun, by the first request; `close` ends it."""
 
+    path = "/mcp"
+
     def __init__(self, settings: Settings, identity: Identity) -> None:
         self._settings = settings
         self._identity = identity
@@ -49,6 +51,8 @@ class McpEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        # What figures are counted under.
+        scope["route"] = self
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         refused = self._refused(scope, headers)
         if refused is not None:
