@@ -246,6 +246,8 @@ class Turns:
         except BaseException as error:
             reason = error.reason if isinstance(error, MenthaError) else type(error).__name__
             observe.emit(TurnFailed(reason=reason, streamed=request.chat.stream, took_s=time.perf_counter() - began))
+            if request.form is not None:
+                await request.form.failed(error)
             raise
 
     def _ended(self, running: Running) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
+from mentha.core import prices
 from mentha.core.config import Settings
 from mentha.core.errors import ProviderError
 from mentha.core.json import JsonInvalid, JsonObject, JsonValue, loads_hostile
@@ -63,6 +64,11 @@ class Providers:
     def window(self, route: Route) -> int | None:
         """How many tokens the model of `route` takes, question and answer together; None where that is not known."""
         return profiles.window(route, self._settings.model_windows)
+
+    def cost(self, route: Route, prompt_tokens: int, completion_tokens: int) -> float | None:
+        """US dollars for a call; None where the price is not known. See `core/prices.py`."""
+        price = prices.price_of(route.provider, route.model, route.requested, self._settings.model_prices)
+        return prices.cost(price, prompt_tokens, completion_tokens)
 
     async def complete(self, route: Route, body: bytes, *, timeout_s: float) -> Completion:
         """Send a chat request and wait for the whole answer.

@@ -26,6 +26,7 @@ from mentha.server.first_key import FirstKey
 from mentha.server.secrets import Secrets
 from mentha.store import embedded
 from mentha.store import embedders as rows
+from mentha.store.meter import Meter
 from mentha.store.pool import Database
 from mentha.tools.outbound import Outbound
 from mentha.tools.run import Toolbox
@@ -47,6 +48,7 @@ class Runtime:
     vault: Vault
     secrets: Secrets
     turns: Turns
+    meter: Meter
     metrics: Metrics
     made_key: FirstKey | None
 
@@ -78,6 +80,8 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         await databases.prepare_schema(place, settings)
         database = await databases.connect(place, settings)
         stack.push_async_callback(database.close)
+        meter = Meter(database)
+        stack.push_async_callback(meter.close)
         made_key = await first_key.ensure(settings, database) if serves else None
         vault = await encryption.open_vault(settings, database)
         secrets = Secrets(settings, database, vault)
@@ -91,11 +95,11 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         stack.push_async_callback(templates.close)
         operations: dict[str, Operation] = {}
         tools = Toolbox(settings, Outbound(settings), operations, secrets.values, secrets.unsealed)
-        turns = Turns(Parts(settings, database, providers, embedders, templates, secrets.provider_keys, tools))
+        turns = Turns(Parts(settings, database, providers, embedders, templates, secrets.provider_keys, tools, meter))
         identity = Identity(settings, database)
         await _tell_of_embedder(database, embedders)
         runtime = Runtime(
-            settings, place, database, identity, providers, embedders, Learned(), templates, vault, secrets, turns, metrics, made_key
+            settings, place, database, identity, providers, embedders, Learned(), templates, vault, secrets, turns, meter, metrics, made_key
         )
         # Tools can chat, and chats use tools: here the two meet.
         operations.update(system_ops.table(runtime))

@@ -59,6 +59,10 @@ async def _purge_jobs(runtime: Runtime) -> None:
     await _purge(runtime, lambda tx: maintenance.purge_jobs(tx, older_than_s=runtime.settings.jobs_keep_s))
 
 
+async def _purge_usage(runtime: Runtime) -> None:
+    await _purge(runtime, lambda tx: maintenance.purge_usage(tx, older_than_s=runtime.settings.usage_keep_s))
+
+
 async def _purge_log(runtime: Runtime) -> None:
     await _purge(runtime, lambda tx: queue.purge_log(tx, older_than_s=LOG_KEEP_S))
 
@@ -68,6 +72,7 @@ SWEEPS: dict[str, Sweep] = {
     "sessions to summarise": Sweep(5.0, summarise.sweep),
     "purge answers": Sweep(60.0, _purge_turns),
     "purge jobs": Sweep(3_600.0, _purge_jobs),
+    "purge usage": Sweep(3_600.0, _purge_usage),
     "purge queue log": Sweep(300.0, _purge_log),
 }
 
