@@ -54,7 +54,7 @@ class Meter:
     def _put(self, tenant: UUID, rows: Sequence[NewUsage], done: asyncio.Future[None] | None) -> None:
         for place, row in enumerate(usage.as_json(rows)):
             # One statement takes all rows of one call of `write`, or at least the last, which its caller waits for.
-            self._waiting.append(({"tenant_id": tenant, **row}, done if place == len(rows) - 1 else None))
+            self._waiting.append(({"tenant_id": str(tenant), **row}, done if place == len(rows) - 1 else None))
         while len(self._waiting) > ROWS_MAX and self._waiting[0][1] is None:
             self._waiting.popleft()
         if self._task is None or self._task.done():

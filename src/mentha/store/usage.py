@@ -64,7 +64,8 @@ def stored_with_turn(rows: str) -> str:
 
 def as_json(rows: Sequence[NewUsage]) -> list[JsonObject]:
     """Rows as the statements take them."""
-    return [asdict(row) for row in rows]
+    # Ids that come from the driver are of a class of its own, which no JSON is made of.
+    return [{name: str(value) if isinstance(value, UUID) else value for name, value in asdict(row).items()} for row in rows]
 
 
 ADD = f"""
