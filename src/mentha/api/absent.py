@@ -21,8 +21,6 @@ ABSENT = {
     "/executions/{execution_id}/status.stream": "tasks",
     "/files": "files",
     "/files/{file_id}": "files",
-    "/responses": "responses",
-    "/responses/{response_id}": "responses",
 }
 
 

@@ -15,7 +15,8 @@ from mentha.core.json import dumps
 from mentha.observe.events import RequestFinished, request_id, trace_parent
 
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9_.:-]{8,64}")
-PREFIX = "/api"
+# Clients of OpenAI's API put its version before each path.
+PREFIXES = ("/api", "/v1")
 HEADERS = (b"x-request-id", b"content-length", b"traceparent", b"origin")
 
 Scope = Any
@@ -105,9 +106,11 @@ def _method(scope: Scope) -> str:
 
 def _without_prefix(scope: Scope) -> Scope:
     path: str = scope["path"]
-    if path == PREFIX or path.startswith(PREFIX + "/"):
-        return {**scope, "path": path[len(PREFIX) :] or "/", "raw_path": (scope.get("raw_path") or b"")[len(PREFIX) :] or b"/"}
-    return dict(scope)
+    raw: bytes = scope.get("raw_path") or b""
+    for prefix in PREFIXES:
+        if path == prefix or path.startswith(prefix + "/"):
+            path, raw = path[len(prefix) :] or "/", raw[len(prefix) :] or b"/"
+    return {**scope, "path": path, "raw_path": raw} if path != scope["path"] else dict(scope)
 
 
 def _limited(receive: Receive, limit: int) -> Receive:

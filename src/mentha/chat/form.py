@@ -30,14 +30,17 @@ class Form(Protocol):
         system: the system message.
         options: what goes into the request to the provider as it is.
         ids: of the entries of the new messages, in their order.
-        answer_id: of the answer's entry.
     """
 
     kind: str
     system: System
     options: JsonObject
     ids: tuple[UUID, ...]
-    answer_id: UUID
+
+    @property
+    def answer_id(self) -> UUID:
+        """Of the answer's entry; asked for when the answer is written."""
+        ...
 
     async def place(self, database: Database) -> UUID:
         """Make what the turn stands on, before anything else; gives its session."""

@@ -25,7 +25,7 @@ from mentha.chat.recall import recall
 from mentha.chat.recalled import Recalled
 from mentha.core import tokens
 from mentha.core.config import Settings
-from mentha.core.errors import ProviderError, ProviderTimeout
+from mentha.core.errors import Conflict, ProviderError, ProviderTimeout
 from mentha.core.json import JsonObject, JsonValue, dumps
 from mentha.observe.events import TurnFinished
 from mentha.providers.embedders import Embedders
@@ -322,6 +322,8 @@ async def _save(
     stored = await save.save(parts.database, request.tenant, turn, entries, replay_s=replay_s, meter=parts.meter, also=also)
     # They are stored: whatever goes wrong from here on must not store them again.
     spending.calls = []
+    if form is not None and stored is not body:
+        await form.failed(Conflict("another process has answered the same request"))
     return stored
 
 

@@ -9,7 +9,23 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Receive, Scope, Send
 
-from mentha.api import absent, agents, chat, docs, health, jobs, openapi, pages, projects, secrets, sessions, tools, users
+from mentha.api import (
+    absent,
+    agents,
+    chat,
+    conversations,
+    docs,
+    health,
+    jobs,
+    openai_responses,
+    openapi,
+    pages,
+    projects,
+    secrets,
+    sessions,
+    tools,
+    users,
+)
 from mentha.api import errors as rendered
 from mentha.api.middleware import Edge
 from mentha.core.errors import MenthaError
@@ -17,7 +33,7 @@ from mentha.core.errors import MenthaError
 CORS_MAX_AGE_S = 3_600
 # `pages` before `docs`, whose `/docs/{id}` is a document; the more exact path of a resource before the more general one. Otherwise the
 # most asked for come first: the framework tries the patterns one after another.
-ROUTERS = (chat, sessions, agents, users, tools, projects, secrets, jobs, health, pages, docs, absent)
+ROUTERS = (chat, sessions, agents, users, tools, projects, openai_responses, conversations, secrets, jobs, health, pages, docs, absent)
 
 
 def build(runtime: Any) -> Edge:
