@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from mentha import observe
+from mentha.api import limits
 from mentha.api.errors import headers_of, route_of, to_body, unexpected_body
 from mentha.core.errors import BodyTooLarge
 from mentha.core.ids import new_id
@@ -43,6 +44,7 @@ class Edge:
         trace_parent.set(headers.get(b"traceparent", b"").decode("latin-1"))
         response = _Response(send, own_id, vary=b"origin" not in headers)
         scope = _without_prefix(scope)
+        scope[limits.HEADERS] = response.added
         try:
             await self._serve(scope, receive, response, headers.get(b"content-length"))
         finally:
@@ -65,7 +67,7 @@ class Edge:
 
 
 class _Response:
-    """Adds the id to the head of an answer and remembers its status, 0 until there is one.
+    """Adds the id, and what else is in `added`, to the head of an answer and remembers its status, 0 until there is one.
 
     Args:
         vary: say that an answer to a request with an origin has other headers. With an origin, the layer that adds those says it.
@@ -73,13 +75,13 @@ class _Response:
 
     def __init__(self, send: Send, own_id: str, *, vary: bool) -> None:
         self._send = send
-        self._added = [(b"x-request-id", own_id.encode()), *([(b"vary", b"Origin")] if vary else [])]
+        self.added = [(b"x-request-id", own_id.encode()), *([(b"vary", b"Origin")] if vary else [])]
         self.status = 0
 
     async def send(self, message: Any) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message.get("headers", ()), *self._added]
+            message["headers"] = [*message.get("headers", ()), *self.added]
         await self._send(message)
 
     async def answer(self, status: int, error: BodyTooLarge) -> None:

@@ -15,6 +15,7 @@ from mentha.api import (
     chat,
     conversations,
     docs,
+    gateway,
     health,
     jobs,
     openai_responses,
@@ -24,6 +25,7 @@ from mentha.api import (
     secrets,
     sessions,
     tools,
+    usage,
     users,
 )
 from mentha.api import errors as rendered
@@ -33,7 +35,24 @@ from mentha.core.errors import MenthaError
 CORS_MAX_AGE_S = 3_600
 # `pages` before `docs`, whose `/docs/{id}` is a document; the more exact path of a resource before the more general one. Otherwise the
 # most asked for come first: the framework tries the patterns one after another.
-ROUTERS = (chat, sessions, agents, users, tools, projects, openai_responses, conversations, secrets, jobs, health, pages, docs, absent)
+ROUTERS = (
+    chat,
+    sessions,
+    agents,
+    users,
+    tools,
+    projects,
+    openai_responses,
+    conversations,
+    gateway,
+    secrets,
+    jobs,
+    usage,
+    health,
+    pages,
+    docs,
+    absent,
+)
 
 
 def build(runtime: Any) -> Edge:

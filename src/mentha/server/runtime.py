@@ -9,6 +9,7 @@ from typing import Any
 from mentha import observe
 from mentha.api.identity import Identity
 from mentha.auth.vault import Vault
+from mentha.chat.gateway import Gateway
 from mentha.chat.running import Turns
 from mentha.chat.turn import Parts
 from mentha.core.config import Settings
@@ -49,6 +50,7 @@ class Runtime:
     secrets: Secrets
     turns: Turns
     meter: Meter
+    gateway: Gateway
     metrics: Metrics
     made_key: FirstKey | None
 
@@ -99,7 +101,21 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         identity = Identity(settings, database)
         await _tell_of_embedder(database, embedders)
         runtime = Runtime(
-            settings, place, database, identity, providers, embedders, Learned(), templates, vault, secrets, turns, meter, metrics, made_key
+            settings,
+            place,
+            database,
+            identity,
+            providers,
+            embedders,
+            Learned(),
+            templates,
+            vault,
+            secrets,
+            turns,
+            meter,
+            Gateway(settings, providers, meter),
+            metrics,
+            made_key,
         )
         # Tools can chat, and chats use tools: here the two meet.
         operations.update(system_ops.table(runtime))
