@@ -108,7 +108,7 @@ def test_module_of_a_resource_is_in_its_contract(folder: str, contract: str, apa
 
 
 def test_module_of_chat_is_pure_or_a_stage_that_does_io() -> None:
-    pure = {name.rpartition(".")[2] for name in contracts()["pure"] if name.startswith("mentha.chat.")}
+    pure = {name.rpartition(".")[2] for name in contracts()["pure"] if re.fullmatch(r"mentha\.chat\.\w+", name)}
     assert {path.stem for path in (SOURCE / "chat").glob("*.py")} == pure | CHAT_WITH_IO
     assert not pure & CHAT_WITH_IO
 

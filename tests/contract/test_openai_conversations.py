@@ -7,7 +7,6 @@ import pytest
 from julep import AsyncJulep
 from openai import AsyncOpenAI
 
-from tests.contract.test_openai_responses import ai  # noqa: F401 - a fixture
 from tests.support.model_server import ModelServerHandle
 from tests.support.sdk import asked, history_of
 from tests.support.talk import Client

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import openai
@@ -11,6 +11,7 @@ from julep import AsyncJulep
 from openai import AsyncOpenAI, OpenAI
 
 from tests.support.model_server import ModelServerHandle, drop, error, gated, text, tool_calls
+from tests.support.openai_sdk import blocking_client_of, client_of
 from tests.support.sdk import Account, NewAccount, asked, history_of
 from tests.support.server import ServerProcess
 from tests.support.talk import DEADLINE_S, Client
@@ -18,26 +19,10 @@ from tests.support.talk import DEADLINE_S, Client
 WEATHER: Any = {"type": "function", "name": "get-weather", "description": "Weather", "parameters": {"type": "object"}, "strict": True}
 
 
-def client_of(server: ServerProcess, key: str, *, path: str = "/v1", **options: Any) -> AsyncOpenAI:
-    http_client = openai.DefaultAsyncHttpxClient(verify=False, trust_env=False, timeout=DEADLINE_S)
-    options = {"max_retries": 0, "_strict_response_validation": True, **options}
-    return AsyncOpenAI(api_key=key, base_url=server.url + path, http_client=http_client, **options)
-
-
-@pytest.fixture
-async def ai(server: ServerProcess, account: Account) -> AsyncIterator[AsyncOpenAI]:
-    """The official client with this test's key; it checks every answer against its own types."""
-    async with client_of(server, account.key) as client:
-        yield client
-
-
 @pytest.fixture
 def blocking_ai(server: ServerProcess, account: Account) -> Iterator[OpenAI]:
     """The official client that blocks."""
-    http_client = openai.DefaultHttpxClient(verify=False, trust_env=False, timeout=DEADLINE_S)
-    with OpenAI(
-        api_key=account.key, base_url=f"{server.url}/api", http_client=http_client, max_retries=0, _strict_response_validation=True
-    ) as client:
+    with blocking_client_of(server.url, account.key) as client:
         yield client
 
 
@@ -264,7 +249,7 @@ async def test_response_of_another_tenant_is_not_found_by_any_way(
 ) -> None:
     made = await ai.responses.create(model="gpt-x", input="hi")
     conversation = await ai.conversations.create()
-    async with client_of(server, (await new_account()).key) as other:
+    async with client_of(server.url, (await new_account()).key) as other:
         for call in (
             other.responses.retrieve(made.id),
             other.responses.delete(made.id),

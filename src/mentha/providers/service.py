@@ -163,7 +163,7 @@ class Providers:
                 response = await self._transport.post(route, body)
                 if response.headers.get("content-type", "").startswith("application/json"):
                     await self._whole(route, response)
-                    raise BadAnswer("the provider does not stream")  # noqa: TRY301 - `_failure` tells what it means
+                    raise BadAnswer("the provider does not stream")  # noqa: TRY301 - what it means is told below
             limit = transport.limit(response, deadline)
             try:
                 async for event in self._events(response, route):

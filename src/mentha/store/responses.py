@@ -43,15 +43,15 @@ class Previous:
     is_last: bool
 
 
-INSERT = """
-    INSERT INTO responses (tenant_id, id, session_id, conversation, background, body, input, continues)"""
+INTO = """
+    INTO responses (tenant_id, id, session_id, conversation, background, body, input, continues)"""
 # A new session with its only agent; foreign keys are checked when all of it is there.
 BEGIN_NEW = f"""
 WITH session AS (
     INSERT INTO sessions (tenant_id, id, render_templates, auto_run_tools, forward_tool_calls, context_overflow)
     VALUES ($1, $3, false, true, false, $9)
 ), member AS (INSERT INTO session_agents (tenant_id, session_id, agent_id, position) VALUES ($1, $3, $8, 1))
-{INSERT} VALUES ($1, $2, $3, $4, $5, $6, $7, NULL)
+INSERT {INTO} VALUES ($1, $2, $3, $4, $5, $6, $7, NULL)
 """
 
 
@@ -64,7 +64,7 @@ async def begin_new(tx: Tx, tenant: UUID, response: NewResponse, agent_id: UUID,
     await tx.execute(BEGIN_NEW, tenant, *_fields(response), agent_id, overflow)
 
 
-BEGIN = f"{INSERT} VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (tenant_id, continues) WHERE continues IS NOT NULL DO NOTHING RETURNING true"
+BEGIN = f"INSERT {INTO} VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (tenant_id, continues) WHERE continues IS NOT NULL DO NOTHING RETURNING true"
 
 
 async def begin(tx: Tx, tenant: UUID, response: NewResponse, *, continues: UUID | None = None) -> bool:
