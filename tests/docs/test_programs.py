@@ -49,6 +49,7 @@ def output(command: list[str], folder: Path, environ: dict[str, str] | None = No
         ("docs/quickstart.md", "You are in a conversation with Ada."),
         ("docs/chat.md", "The tool answered"),
         ("docs/secrets.md", "GITHUB_TOKEN ENCRYPTED"),
+        ("docs/responses.md", "the first user message was «My name is Ada.»."),
     ],
 )
 def test_python_program_of_a_page_runs_as_written(name: str, says: str, server: ServerProcess, tmp_path: Path) -> None:
