@@ -203,6 +203,11 @@ async def test_response_that_is_not_stored_leaves_no_words_behind(ai: AsyncOpenA
     entries = "SELECT count(*) FROM entries WHERE tenant_id = $1 AND message::text LIKE '%unstored%'"
     assert await rows.fetchval(entries, account.id) == 0
     assert await rows.fetchval("SELECT count(*) FROM sessions WHERE tenant_id = $1", account.id) == 2
+    # Somebody talks in the session of those that are not stored.
+    session = (made.model_extra or {})["mentha"]["session_id"]
+    await ai.conversations.items.create(session, items=[{"role": "user", "content": "a secret"}])
+    again = await ai.responses.create(model="mentha/echo", input="hi", store=False)
+    assert "no earlier message" in again.output_text
 
 
 async def test_response_that_is_sent_again_is_answered_without_the_model(
@@ -216,6 +221,16 @@ async def test_response_that_is_sent_again_is_answered_without_the_model(
     assert [event.type for event in again] == [event.type for event in events]
     assert again[-1] == events[-1]
     assert len(asked(models)) == await rows.fetchval("SELECT count(*) FROM responses WHERE tenant_id = $1", account.id) == 2
+
+
+async def test_agent_that_is_made_for_responses_is_made_again_once_it_was_deleted(ai: AsyncOpenAI, sdk: AsyncJulep) -> None:
+    first = await ai.responses.create(model="mentha/echo", input="My name is Ann.")
+    await ai.responses.create(model="mentha/echo", input="hi", store=False)
+    (agent,) = [each async for each in sdk.agents.list()]
+    for options in ({"previous_response_id": first.id}, {"store": False}, {}):
+        await sdk.agents.delete(agent.id)
+        made = await ai.responses.create(model="mentha/echo", input="hi", **options)  # type: ignore[call-overload]  # any options
+        assert ("Ann" in made.output_text) == ("previous_response_id" in options)
 
 
 @pytest.mark.parametrize(

@@ -192,6 +192,18 @@ async def find_agent(tx: Tx, tenant: UUID, name: str) -> UUID | None:
     return await tx.fetchval(FIND_AGENT, tenant, name)
 
 
+IS_EMPTY = """
+SELECT CASE WHEN s.last_seq > 0 THEN false
+    WHEN EXISTS (SELECT FROM session_agents a WHERE a.tenant_id = s.tenant_id AND a.session_id = s.id AND a.agent_id = $3) THEN true END
+FROM sessions s WHERE s.tenant_id = $1 AND s.id = $2
+"""
+
+
+async def is_empty(tx: Tx, tenant: UUID, session_id: UUID, agent_id: UUID) -> bool | None:
+    """Whether nothing was ever stored in a session; None where there is none with this id, or the agent is not in it."""
+    return await tx.fetchval(IS_EMPTY, tenant, session_id, agent_id)
+
+
 PUT_SESSION = """
 INSERT INTO sessions (tenant_id, id, render_templates, auto_run_tools, forward_tool_calls, context_overflow, metadata)
 VALUES ($1, $2, false, true, false, $3, $4) ON CONFLICT DO NOTHING

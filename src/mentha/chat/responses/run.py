@@ -129,14 +129,23 @@ class ResponseForm:
             if asked.previous is not None:
                 return await self._follow(tx, asked.previous, agent_id)
             if not asked.stored:
-                session_id = unstored_session(agent_id, asked.overflow)
-                await responses.put_session(tx, tenant, session_id, overflow=asked.overflow)
-                await responses.put_agent(tx, tenant, session_id, agent_id)
-                return session_id
+                return await self._unstored(tx, agent_id)
             session_id = new_id()
             await responses.begin_new(tx, tenant, self._new(session_id), agent_id, overflow=asked.overflow)
             self._row = self._made_session = True
             return session_id
+
+    async def _unstored(self, tx: Tx, agent_id: UUID) -> UUID:
+        """The one session of all responses that are not stored; where somebody has talked in it, one that goes with this response."""
+        session_id = unstored_session(agent_id, self._asked.overflow)
+        is_empty = await responses.is_empty(tx, self._tenant, session_id, agent_id)
+        if is_empty:
+            return session_id
+        if is_empty is False:
+            session_id, self._made_session = new_id(), True
+        await responses.put_session(tx, self._tenant, session_id, overflow=self._asked.overflow)
+        await responses.put_agent(tx, self._tenant, session_id, agent_id)
+        return session_id
 
     async def _agent(self, tx: Tx, *, make: bool) -> UUID:
         name = self._asked.agent
