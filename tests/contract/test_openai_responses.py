@@ -9,6 +9,7 @@ import openai
 import pytest
 from julep import AsyncJulep
 from openai import AsyncOpenAI, OpenAI
+from pydantic import BaseModel
 
 from tests.support.model_server import ModelServerHandle, drop, error, gated, text, tool_calls
 from tests.support.openai_sdk import blocking_client_of, client_of
@@ -221,6 +222,23 @@ async def test_response_that_is_sent_again_is_answered_without_the_model(
     assert [event.type for event in again] == [event.type for event in events]
     assert again[-1] == events[-1]
     assert len(asked(models)) == await rows.fetchval("SELECT count(*) FROM responses WHERE tenant_id = $1", account.id) == 2
+
+
+class City(BaseModel):
+    name: str
+
+
+async def test_response_of_a_class_is_parsed_and_one_that_is_cut_off_says_why(ai: AsyncOpenAI, models: ModelServerHandle) -> None:
+    whole = '{"name": "Rome"}'
+    models.script("gpt-x", text(whole), text(whole, chunks=3), text("cut", finish_reason="length"))
+    assert (await ai.responses.parse(model="gpt-x", input="Where?", text_format=City)).output_parsed == City(name="Rome")
+    async with ai.responses.stream(model="gpt-x", input="Where?", text_format=City) as stream:
+        assert (await stream.get_final_response()).output_parsed == City(name="Rome")
+    assert asked(models)[0]["response_format"]["json_schema"]["name"] == "City"
+    *_, last = [event async for event in await ai.responses.create(model="gpt-x", input="Where?", stream=True)]
+    assert last.type == "response.incomplete"
+    assert last.response.incomplete_details
+    assert last.response.incomplete_details.reason == "max_output_tokens"
 
 
 async def test_agent_that_is_made_for_responses_is_made_again_once_it_was_deleted(ai: AsyncOpenAI, sdk: AsyncJulep) -> None:
