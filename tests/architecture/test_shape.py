@@ -39,7 +39,7 @@ WITHOUT_TENANT = {
     "__init__",
 }
 # Beside the handlers in api/: what they share.
-NOT_HANDLERS = {"__init__", "body", "deps", "errors", "identity", "limits", "middleware", "openapi", "responses"}
+NOT_HANDLERS = {"__init__", "body", "deps", "errors", "hangup", "identity", "limits", "middleware", "openapi", "responses"}
 # Stages of a turn that read, write or wait; the others compute.
 CHAT_WITH_IO = {"__init__", "answer", "fit", "form", "gateway", "load", "recall", "reply", "rounds", "running", "save", "summarise", "turn"}
 # Each young or heavy library stands behind one part of the house, so that it can be changed there.

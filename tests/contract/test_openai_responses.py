@@ -15,7 +15,7 @@ from tests.support.model_server import ModelServerHandle, drop, error, gated, te
 from tests.support.openai_sdk import blocking_client_of, client_of
 from tests.support.sdk import Account, NewAccount, asked, history_of
 from tests.support.server import ServerProcess
-from tests.support.talk import DEADLINE_S, Client
+from tests.support.talk import DEADLINE_S, Client, until
 
 WEATHER: Any = {"type": "function", "name": "get-weather", "description": "Weather", "parameters": {"type": "object"}, "strict": True}
 
@@ -106,7 +106,7 @@ async def test_function_call_of_a_response_is_the_clients_and_its_output_goes_to
     assert [message["role"] for message in said] == ["user", "assistant", "tool", "tool"]
     assert [call["id"] for call in said[1]["tool_calls"]] == [said[2]["tool_call_id"], said[3]["tool_call_id"]]
     # The whole of it can be sent again, as clients without a stored state do.
-    replayed = [{"role": "user", "content": "Weather?"}, *(item.model_dump(exclude_none=True) for item in made.output), *outputs]
+    replayed: Any = [{"role": "user", "content": "Weather?"}, *(item.model_dump(exclude_none=True) for item in made.output), *outputs]
     await ai.responses.create(model="gpt-x", input=replayed, store=False, tools=[WEATHER])
     assert asked(models)[-1]["messages"] == said
 
@@ -222,6 +222,26 @@ async def test_response_that_is_sent_again_is_answered_without_the_model(
     assert [event.type for event in again] == [event.type for event in events]
     assert again[-1] == events[-1]
     assert len(asked(models)) == await rows.fetchval("SELECT count(*) FROM responses WHERE tenant_id = $1", account.id) == 2
+
+
+async def test_response_whose_client_hangs_up_goes_on_unless_the_server_says_otherwise(
+    server: ServerProcess, odd_server: ServerProcess, account: Account, models: ModelServerHandle, rows: Any
+) -> None:
+    for where, model in ((server, "gpt-x"), (odd_server, "fake/gpt-x")):
+        models.script("gpt-x", gated(text("late")))
+        async with client_of(where.url, account.key) as client:
+            asking = asyncio.create_task(client.responses.create(model=model, input="hi"))
+            await models.until_held()
+            asking.cancel()
+            if where is server:
+                models.release()
+        if where is odd_server:
+            await models.until_disconnected()
+
+    async def is_done() -> bool:
+        return (await rows.fetchval("SELECT array_agg(status) FROM responses WHERE tenant_id = $1", account.id)) == ["completed"]
+
+    await until(is_done)
 
 
 class City(BaseModel):

@@ -13,6 +13,7 @@ from fastapi.responses import Response, StreamingResponse
 from mentha.api.body import Route
 from mentha.api.deps import RuntimeOf, Statement, TenantId, Tx
 from mentha.api.errors import unexpected_body
+from mentha.api.hangup import unless_gone
 from mentha.api.responses import errors
 from mentha.chat.answer import Head
 from mentha.chat.responses import events, items, shape
@@ -74,9 +75,9 @@ async def create_response(
     if asked.background:
         return await _in_background(running, runtime)
     if asked.streamed:
-        return await _streamed(running, runtime)
+        return await _streamed(running, request, runtime)
     try:
-        return Response(await running.answer(), media_type="application/json")
+        return Response(await unless_gone(running.answer(), request, runtime), media_type="application/json")
     finally:
         runtime.turns.leave(running)
 
@@ -181,10 +182,10 @@ async def _in_background(running: Running, runtime: Any) -> Response:
     return Response(dumps({**form.skeleton, "status": "in_progress"}), media_type="application/json")
 
 
-async def _streamed(running: Running, runtime: Any) -> Response:
+async def _streamed(running: Running, request: Request, runtime: Any) -> Response:
     try:
         # An error before the first byte keeps its status.
-        await running.first()
+        await unless_gone(running.first(), request, runtime)
     except BaseException:
         runtime.turns.leave(running)
         raise

@@ -92,6 +92,7 @@ async def test_key_counts_its_requests_of_a_minute_and_its_tokens_of_a_day(conne
     limits = api_keys.Limits(requests_per_minute_max=5, tokens_per_day_max=100)
     key_id = await api_keys.create(connection, tenant, name="k", digest=bytes(32), hint="k", limits=limits)
     known = await api_keys.identify(connection, bytes(32))
+    assert known
     assert known == api_keys.Known(tenant, key_id, limits)
     await connection.execute(usage.ADD, [{"tenant_id": str(tenant), **usage.as_json([call(key_id=key_id, prompt_tokens=7)])[0]}])
     used = [await api_keys.count_request(connection, known) for _ in range(2)]
