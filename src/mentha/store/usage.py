@@ -3,7 +3,7 @@ through `store/meter.py`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -50,7 +50,8 @@ class NewUsage:
     id: UUID = field(default_factory=new_id)
 
 
-_COLUMNS = ", ".join(f"u.{name.strip()}" for name in NAMES.split(","))
+_FIELDS = [name.strip() for name in NAMES.split(",")]
+_COLUMNS = ", ".join(f"u.{name}" for name in _FIELDS)
 
 
 def stored_with_turn(rows: str) -> str:
@@ -65,7 +66,8 @@ def stored_with_turn(rows: str) -> str:
 def as_json(rows: Sequence[NewUsage]) -> list[JsonObject]:
     """Rows as the statements take them."""
     # Ids that come from the driver are of a class of its own, which no JSON is made of.
-    return [{name: str(value) if isinstance(value, UUID) else value for name, value in asdict(row).items()} for row in rows]
+    # Field by field, for `asdict` copies each value deeply, which costs more than the rest of this.
+    return [{name: str(value) if isinstance(value, UUID) else value for name in _FIELDS for value in (getattr(row, name),)} for row in rows]
 
 
 ADD = f"""
