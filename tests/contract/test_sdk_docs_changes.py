@@ -1,5 +1,6 @@
 """Documents that are changed by PUT and PATCH, which are ours: the SDK has no method for it. What stays is not made anew."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -130,6 +131,19 @@ async def test_doc_is_changed_by_its_owners_path_and_by_no_others(sdk: AsyncJule
             refused = await raw.request(method, f"{other.path}/docs/{doc.id}", json={"title": "Mine", "content": "m"})
             assert refused.status_code == 404
     assert (await sdk.docs.get(doc.id)).title == "Valve"
+
+
+async def test_patches_of_one_doc_at_once_lose_nothing_of_each_other(sdk: AsyncJulep, raw: Client, owner: Owner) -> None:
+    doc = await owner.add("Pump", TEXT, metadata={"a": 0})
+    await asyncio.gather(
+        changed(raw, doc, title="Pumps"),
+        changed(raw, doc, content="The valve must be oiled."),
+        *[changed(raw, doc, metadata={f"m{number}": number}) for number in range(6)],
+    )
+    after = await stored(sdk, doc)
+    assert (after["title"], after["content"]) == ("Pumps", ["The valve must be oiled."])
+    assert after["metadata"] == {"a": 0, **{f"m{number}": number for number in range(6)}}
+    assert await owner.found("valve") == ["Pumps"]
 
 
 async def test_patch_refuses_nulls_and_limits_by_field(raw: Client, owner: Owner) -> None:

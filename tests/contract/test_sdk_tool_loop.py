@@ -162,8 +162,9 @@ async def test_call_that_makes_no_sense_is_an_error_that_the_model_gets(
 
 
 async def test_provider_that_this_version_lacks_is_an_error_that_the_model_gets(sdk: AsyncJulep, models: ModelServerHandle) -> None:
-    tool = {"name": "wiki", "type": "integration", "integration": {"provider": "wikipedia"}}
-    models.script("gpt-x", tool_calls([("wiki", {"query": "x"})]), text("sorry"))
+    setup = {"transport": "http", "http_url": "https://example.com/mcp"}
+    tool = {"name": "wiki", "type": "integration", "integration": {"provider": "mcp", "setup": setup}}
+    models.script("gpt-x", tool_calls([("wiki", {})]), text("sorry"))
     await ask(sdk, await acting(sdk, tool))
     assert "not in this version" in results(models)[0]["error"]
 

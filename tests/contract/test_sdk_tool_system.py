@@ -11,8 +11,6 @@ from tests.contract.test_sdk_tool_loop import acting, results
 from tests.support.model_server import ModelServerHandle, text, tool_calls
 from tests.support.sdk import ask, asked, session_of
 
-NOT_SERVED = ("task", "execution")
-
 
 def tool_of(call: str, **spec: Any) -> Any:
     parts = call.split(".")
@@ -27,7 +25,7 @@ async def called(sdk: AsyncJulep, models: ModelServerHandle, call: str, argument
     return results(models)[-1]
 
 
-@pytest.mark.parametrize("call", [call for call in CALLS if call.split(".")[0] not in NOT_SERVED])
+@pytest.mark.parametrize("call", CALLS)
 async def test_every_call_of_the_table_is_served(sdk: AsyncJulep, models: ModelServerHandle, call: str) -> None:
     arguments = {name: str(uuid4()) for name in CALLS[call].required if name.endswith("_id")}
     got = await called(sdk, models, call, arguments)
@@ -36,9 +34,42 @@ async def test_every_call_of_the_table_is_served(sdk: AsyncJulep, models: ModelS
     assert "failed in the server" not in told
 
 
-@pytest.mark.parametrize("call", ["task.create", "execution.get", "task.execution.create"])
-async def test_tasks_and_executions_are_told_as_not_served(sdk: AsyncJulep, models: ModelServerHandle, call: str) -> None:
-    assert "is not served by this version" in (await called(sdk, models, call, {}))["error"]
+async def test_task_that_a_model_gives_an_agent_can_be_run_and_looked_at(sdk: AsyncJulep, models: ModelServerHandle) -> None:
+    agent = await sdk.agents.create(name="other")
+    given = {"agent_id": agent.id, "name": "double", "main": [{"evaluate": {"n": "$ _.n * 2"}}]}
+    task = await called(sdk, models, "task.create", given)
+    started = await called(sdk, models, "task.execution.create", {"task_id": task["id"], "input": {"n": 4}})
+    assert started["status"] == "queued"
+    events = await sdk.executions.status.stream(started["id"])
+    assert [event.status async for event in events][-1] == "succeeded"
+    assert (await called(sdk, models, "execution.get", {"execution_id": started["id"]}))["output"] == {"n": 8}
+    lines = await called(sdk, models, "execution.transition.list", {"execution_id": started["id"]})
+    assert [line["type"] for line in lines] == ["finish", "init"]
+    assert [each["id"] for each in await called(sdk, models, "task.execution.list", {"task_id": task["id"]})] == [started["id"]]
+    waiting = {"agent_id": agent.id, "task_id": task["id"], "name": "ask", "main": [{"wait_for_input": {"info": {}}}]}
+    assert (await called(sdk, models, "task.update", waiting))["name"] == "ask"
+    asked = await called(sdk, models, "execution.create", {"task_id": task["id"]})
+    stopped = await called(sdk, models, "execution.change_status", {"execution_id": asked["id"], "status": "cancelled", "reason": "no"})
+    assert stopped["status"] == "cancelled"
+    assert (await called(sdk, models, "task.delete", {"task_id": task["id"]}))["id"] == task["id"]
+
+
+async def test_execution_that_starts_itself_without_end_is_stopped_by_its_depth(sdk: AsyncJulep) -> None:
+    agent = await sdk.agents.create(name="endless")
+    again = {"name": "again", "type": "system", "system": {"resource": "execution", "operation": "create"}}
+    main = [{"tool": "again", "arguments": {"task_id": "$ task.id"}}]
+    task = await sdk.tasks.create(agent.id, name="again", main=main, tools=[again])
+    execution = await sdk.executions.create(task.id, input={})
+    while True:
+        async for event in await sdk.executions.status.stream(execution.id):
+            ended = event
+        if ended.status == "failed":
+            break
+        assert ended.status == "succeeded"
+        execution = await sdk.executions.get(ended.output["id"])
+    assert "no deeper than 10 levels" in ended.error
+    started = [each async for each in sdk.executions.list(task.id)]
+    assert len(started) == 10
 
 
 @pytest.mark.parametrize("kind", ["agent", "user", "session"])

@@ -17,6 +17,7 @@ from tests.support.server import KEY, ServerProcess
 from tests.support.talk import Client
 
 CHAT: Any = {"messages": [said("hi")]}
+TASK: Any = {"name": "T", "main": [{"log": "x"}]}
 FUNCTION: Any = {"name": "other", "type": "function", "function": {}}
 
 
@@ -41,6 +42,14 @@ NAMING = (
     Call("PATCH", "/agents/{agent}/tools/{tool}", 200, {"description": "x"}),
     Call("PUT", "/agents/{agent}/tools/{tool}", 200, {**FUNCTION, "name": "t"}),
     Call("DELETE", "/agents/{agent}/tools/{tool}", 200),
+    Call("GET", "/agents/{agent}/tasks", 200),
+    Call("POST", "/agents/{agent}/tasks", 201, TASK),
+    Call("GET", "/tasks/{task}", 200),
+    Call("GET", "/tasks/{task}/versions", 200),
+    Call("GET", "/tasks/{task}/versions/1", 200),
+    Call("PATCH", "/agents/{agent}/tasks/{task}", 200, {"description": "x"}),
+    Call("PUT", "/agents/{agent}/tasks/{task}", 200, TASK),
+    Call("DELETE", "/agents/{agent}/tasks/{task}", 202),
     Call("GET", "/users/{user}", 200),
     Call("PATCH", "/users/{user}", 200, {"about": "x"}),
     Call("PUT", "/users/{user}", 200, {"name": "Ann"}),
@@ -73,6 +82,11 @@ NAMING = (
     Call("PATCH", "/secrets/{secret}", 200, {"description": "x"}),
     Call("PUT", "/secrets/{secret}", 200, {"name": "token", "value": "another"}),
     Call("DELETE", "/secrets/{secret}", 202),
+    Call("GET", "/files/{file}", 200),
+    Call("GET", "/files/{file}/content", 200),
+    Call("PATCH", "/files/{file}", 200, {"description": "x"}),
+    Call("PUT", "/files/{file}", 200, {"name": "x"}),
+    Call("DELETE", "/files/{file}", 202),
     Call("DELETE", "/sessions/{session}", 202),
     Call("DELETE", "/users/{user}", 202),
     Call("DELETE", "/agents/{agent}", 202),
@@ -95,14 +109,18 @@ NAMELESS = (
     Call("GET", "/usage", 200),
     Call("GET", "/secrets", 200),
     Call("POST", "/secrets", 201, {"name": "other", "value": "hunter2"}),
+    Call("GET", "/files", 200),
+    Call("POST", "/files", 201, {"name": "x", "content": "eA=="}),
 )
 UPSERTS = (
     Call("POST", "/agents/{agent}", 201, {"name": "x"}),
+    Call("POST", "/agents/{agent}/tasks/{task}", 201, TASK),
     Call("POST", "/users/{user}", 201, {}),
     Call("POST", "/projects/{project}", 201, {"name": "x"}),
     Call("POST", "/sessions/{session}", 201, {"situation": "x"}),
+    Call("PUT", "/files/{file}/content", 200, {"any": "bytes"}),
 )
-LATER = ("/files", "/agents/{agent}/tasks", "/executions/{job}")
+LATER = ("/responses",)
 CALLS = NAMING + NAMELESS + UPSERTS
 
 
@@ -112,9 +130,11 @@ async def belongings(client: Client, rows: Any, account: Account) -> dict[str, s
     user = (await client.post("/users", json={"name": "Ann"})).json()["id"]
     project = (await client.post("/projects", json={"name": "P", "canonical_name": "p"})).json()["id"]
     tool = (await client.post(f"/agents/{agent}/tools", json={**FUNCTION, "name": "t"})).json()["id"]
+    task = (await client.post(f"/agents/{agent}/tasks", json=TASK)).json()["id"]
     session = (await client.post("/sessions", json={"agent": agent, "user": user})).json()["id"]
     doc = (await client.post(f"/agents/{agent}/docs", json={"title": "D", "content": "d"})).json()["id"]
     secret = (await client.post("/secrets", json={"name": "token", "value": "hunter2"})).json()["id"]
+    file = (await client.post("/files", json={"name": "f", "content": "eA=="})).json()["id"]
     job = uuid4()
     await rows.execute("INSERT INTO jobs (tenant_id, id, kind, name) VALUES ($1, $2, 'test', 'a job')", account.id, job)
     return {
@@ -122,9 +142,11 @@ async def belongings(client: Client, rows: Any, account: Account) -> dict[str, s
         "user": user,
         "project": project,
         "tool": tool,
+        "task": task,
         "session": session,
         "secret": secret,
         "doc": doc,
+        "file": file,
         "job": str(job),
     }
 
@@ -137,7 +159,8 @@ async def lists(client: Client) -> dict[str, Any]:
     """What a tenant sees of its resources, but for the times at which turns and patches moved them."""
     seen = {path: (await client.get(path)).json()["items"] for path in ("/agents", "/users", "/projects", "/sessions")}
     tools = [tool for agent in seen["/agents"] for tool in (await client.get(f"/agents/{agent['id']}/tools")).json()["items"]]
-    return {**seen, "tools": tools, "/secrets": (await client.get("/secrets")).json()}
+    tasks = [task for agent in seen["/agents"] for task in (await client.get(f"/agents/{agent['id']}/tasks")).json()["items"]]
+    return {**seen, "tools": tools, "tasks": tasks, **{path: (await client.get(path)).json() for path in ("/secrets", "/files")}}
 
 
 def token(claims: dict[str, Any], *, secret: str = JWT_SECRET, algorithm: str = "HS512") -> str:
@@ -175,7 +198,7 @@ async def test_other_tenant_sees_empty_lists(server: ServerProcess, ids: dict[st
     async with raw_client(server.url, (await new_account()).key) as other:
         seen = await lists(other)
     assert [project["canonical_name"] for project in seen.pop("/projects")] == ["default"]
-    assert seen == {"/agents": [], "/users": [], "/sessions": [], "tools": [], "/secrets": []}
+    assert seen == {"/agents": [], "/users": [], "/sessions": [], "tools": [], "tasks": [], "/secrets": [], "/files": []}
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from mentha.api import tasks as tasks_api
 from mentha.auth.vault import Vault, fingerprint, parse_key
 from mentha.core import config
 from mentha.core.config import Settings
@@ -18,10 +19,12 @@ from mentha.observe.events import EncryptionKeyDiffers, EncryptionKeyMade
 from mentha.server import encryption
 from mentha.server.encryption import Forgotten
 from mentha.server.secrets import Secrets
-from mentha.store import encryption_keys, pool, secrets
+from mentha.store import agents, encryption_keys, pool, sealing, secrets
 from mentha.store.encryption_keys import KeyIds
 from mentha.store.pool import Database
+from mentha.wire.agents import CreateAgentRequest
 from mentha.wire.secrets import CreateSecretRequest
+from mentha.wire.tasks import UpdateTaskRequest
 from tests.support.transactions import new_tenant
 from tests.support.vaults import KEY, KEY_TEXT, OTHER_KEY, OTHER_KEY_TEXT, THIRD_KEY, THIRD_KEY_TEXT
 
@@ -374,3 +377,18 @@ async def test_provider_key_that_can_not_be_read_is_an_error_and_no_missing_key(
         await secrets.create(tx, tenant, CreateSecretRequest(name="OPENAI_API_KEY", value="sk-own"), vault=vault)
     with pytest.raises(SecretsUnavailable):
         await Secrets(config.load(environ={}), database, Vault()).provider_keys(tenant)
+
+
+async def test_rotation_moves_the_secrets_in_tools_of_tasks_too(database: Database, tmp_path: Path) -> None:
+    old = await encryption.open_vault(external(tmp_path, KEY_TEXT), database)
+    tool = {"name": "call", "api_call": {"method": "GET", "url": "https://x.example", "headers": {"X-Token": "t"}}}
+    task = UpdateTaskRequest.model_validate({"name": "T", "main": [{"tool": "call"}], "tools": [tool]})
+    async with database.transaction() as tx:
+        tenant = await new_tenant(tx)
+        agent = await agents.create(tx, tenant, CreateAgentRequest.model_validate({"name": "Mia"}))
+        await tasks_api.create_in(tx, tenant, old, agent.id, task)
+    done = await encryption.rotate(external(tmp_path, OTHER_KEY_TEXT, KEY_TEXT), database)
+    assert (done.secrets, await in_use(database)) == (1, KeyIds(fingerprint(OTHER_KEY), ()))
+    async with database.connection() as connection:
+        ((stored,),) = await connection.fetchval("SELECT array_agg(tools) FROM task_versions")
+    assert sealing.opened(Vault([OTHER_KEY]), tenant, UUID(stored["id"]), stored["api_call"]["headers"]["X-Token"]) == "t"

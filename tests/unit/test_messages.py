@@ -6,8 +6,9 @@ from uuid import UUID
 import pytest
 
 from mentha.chat.context import active_agent, open_calls
-from mentha.chat.messages import NO_RESULT, Draft, countable, drafts, sendable_name, templates_of, with_texts
+from mentha.chat.messages import countable, drafts, templates_of, with_texts
 from mentha.core.errors import BadRequest
+from mentha.tools.messages import NO_RESULT, Draft, sendable_name
 from mentha.wire.chat import Message
 
 IMAGE = {"type": "image_url", "image_url": {"url": "https://x/y.png", "detail": "auto"}}

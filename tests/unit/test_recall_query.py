@@ -122,7 +122,7 @@ def test_distance_beyond_the_limit_is_none(limit: int) -> None:
 
 def test_longer_words_may_have_more_letters_wrong() -> None:
     def meant(word: str, other: str) -> bool:
-        return bool(query.resembling([word], [(0, other, 0.5)], None))
+        return bool(query.resembling({0: word}, [(0, other, 0.5)], None))
 
     assert meant("pupm", "pump")
     assert not meant("pxym", "pump")
@@ -134,7 +134,7 @@ def test_longer_words_may_have_more_letters_wrong() -> None:
 
 def test_words_that_resemble_are_the_likeliest_few_first() -> None:
     similar = {"rescaling": 0.6, "descaling": 0.7, "descalin": 0.6, "descalinga": 0.55, "desealings": 0.5, "scaling": 0.65}
-    meant = query.resembling(["descalnig"], [(0, word, similarity) for word, similarity in similar.items()], None)
+    meant = query.resembling({0: "descalnig"}, [(0, word, similarity) for word, similarity in similar.items()], None)
     # First by the letters that differ, then by what they share.
     assert meant == {0: ["descaling", "descalin", "rescaling", "descalinga"]}
     assert len(meant[0]) == query.LIKE_MAX
@@ -142,9 +142,9 @@ def test_words_that_resemble_are_the_likeliest_few_first() -> None:
 
 def test_threshold_in_place_of_letters_is_a_similarity_that_must_be_exceeded() -> None:
     found = [(0, "kettle", 0.4), (1, "window", 0.9)]
-    assert query.resembling(["kettel", "vvindovv"], found, 0.3) == {0: ["kettle"], 1: ["window"]}
-    assert query.resembling(["kettel", "vvindovv"], found, 0.4) == {1: ["window"]}
-    assert query.resembling(["kettel", "vvindovv"], found, 1.0) == {}
+    assert query.resembling({0: "kettel", 1: "vvindovv"}, found, 0.3) == {0: ["kettle"], 1: ["window"]}
+    assert query.resembling({0: "kettel", 1: "vvindovv"}, found, 0.4) == {1: ["window"]}
+    assert query.resembling({0: "kettel", 1: "vvindovv"}, found, 1.0) == {}
 
 
 @pytest.mark.parametrize(

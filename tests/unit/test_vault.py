@@ -140,3 +140,16 @@ def test_form_of_what_is_stored_is_a_byte_a_nonce_and_the_value_with_its_tag() -
     data = sealed("hunter2!").data
     assert data[:1] == vault.FORM
     assert len(data) == 1 + vault.NONCE_BYTES + len("hunter2!") + 16
+
+
+def test_tag_holds_for_its_text_and_tenant_under_every_key_that_is_known() -> None:
+    old, new = Vault([OTHER]), Vault([KEY, OTHER])
+    tag = old.tag(TENANT, "a/b")
+    assert len(tag) == 16
+    assert new.is_tag(TENANT, "a/b", tag)
+    assert new.is_tag(TENANT, "a/b", new.tag(TENANT, "a/b"))
+    assert new.tag(TENANT, "a/b") != tag
+    assert [new.is_tag(*other, tag) for other in ((new_id(), "a/b"), (TENANT, "a/c"))] == [False, False]
+    assert not Vault([KEY]).is_tag(TENANT, "a/b", tag)
+    with pytest.raises(SecretsUnavailable):
+        Vault().tag(TENANT, "a/b")

@@ -9,19 +9,7 @@ router = APIRouter(include_in_schema=False)
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 # Path → what it is part of.
-ABSENT = {
-    "/agents/{agent_id}/tasks": "tasks",
-    "/agents/{agent_id}/tasks/{task_id}": "tasks",
-    "/tasks/{task_id}": "tasks",
-    "/tasks/{task_id}/executions": "tasks",
-    "/executions": "tasks",
-    "/executions/{execution_id}": "tasks",
-    "/executions/{execution_id}/transitions": "tasks",
-    "/executions/{execution_id}/transitions.stream": "tasks",
-    "/executions/{execution_id}/status.stream": "tasks",
-    "/files": "files",
-    "/files/{file_id}": "files",
-}
+ABSENT = {}
 
 
 def _absent(path: str, what: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
@@ -28,9 +29,14 @@ class BodyRequest(Request):
         except JsonInvalid as error:
             raise json.JSONDecodeError(str(error), "", error.position) from None
 
+    def explain(self, error: Exception) -> None:
+        """Add to an error what is known of its place in the body."""
+
 
 class Route(APIRoute):
-    """A route that reads its body by `BodyRequest`."""
+    """A route that reads its body by `BodyRequest`, or by a class of its own."""
+
+    request_class: type[BodyRequest] = BodyRequest
 
     def __init__(self, *args: Any, **options: Any) -> None:
         # A body counts as JSON where its type is not said. The application's own setting does not reach routes of a router.
@@ -41,12 +47,16 @@ class Route(APIRoute):
         handle = super().get_route_handler()
 
         async def with_limits(request: Request) -> Response:
+            own = self.request_class(request.scope, request.receive)
             try:
-                return await handle(BodyRequest(request.scope, request.receive))
+                return await handle(own)
             except HTTPException as error:
                 # The framework takes whatever goes wrong while it reads for a body that can't be parsed.
                 if isinstance(error.__cause__, MenthaError):
                     raise error.__cause__ from None
+                raise
+            except (RequestValidationError, MenthaError) as error:
+                own.explain(error)
                 raise
 
         return with_limits

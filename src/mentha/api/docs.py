@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -24,7 +24,9 @@ from mentha.store.docs import NewChunk, NewDoc
 from mentha.wire import filters
 from mentha.wire.common import ResourceDeletedResponse
 from mentha.wire.docs import (
+    CONTENT_CHARS_MAX,
     BulkDeleteDocsRequest,
+    CreateDocFromFileRequest,
     CreateDocRequest,
     Doc,
     DocPage,
@@ -33,6 +35,7 @@ from mentha.wire.docs import (
     DocSearchResponse,
     EmbedQueryRequest,
     EmbedQueryResponse,
+    NewDocRequest,
     PatchDocRequest,
     UpdateDocRequest,
 )
@@ -62,7 +65,7 @@ def _routes(kind: OwnerKind) -> None:
     of = Path(alias=f"{kind}_id")
 
     @router.post(f"{owner_path}/docs", status_code=201, responses=errors(400, 404, 409))
-    async def create_doc(owner_id: Annotated[UUID, of], body: CreateDocRequest, tenant: TenantId, runtime: RuntimeOf) -> Doc:
+    async def create_doc(owner_id: Annotated[UUID, of], body: NewDocRequest, tenant: TenantId, runtime: RuntimeOf) -> Doc:
         """Create Doc"""
         return await create_in(runtime, tenant, kind, owner_id, body)
 
@@ -91,17 +94,15 @@ def _routes(kind: OwnerKind) -> None:
 
     @router.put(f"{owner_path}/docs/{{doc_id}}", responses=errors(404, 409), openapi_extra={"x-mentha": True})
     async def update_doc_of(
-        owner_id: Annotated[UUID, of], doc_id: UUID, body: UpdateDocRequest, tenant: TenantId, runtime: RuntimeOf, tx: Tx
+        owner_id: Annotated[UUID, of], doc_id: UUID, body: UpdateDocRequest, tenant: TenantId, runtime: RuntimeOf
     ) -> Doc:
         """Replace Doc"""
-        return await _update(runtime, tx, tenant, doc_id, owner_of(kind, owner_id), body)
+        return await _update(runtime, tenant, doc_id, owner_of(kind, owner_id), body)
 
     @router.patch(f"{owner_path}/docs/{{doc_id}}", responses=errors(404, 409), openapi_extra={"x-mentha": True})
-    async def patch_doc_of(
-        owner_id: Annotated[UUID, of], doc_id: UUID, body: PatchDocRequest, tenant: TenantId, runtime: RuntimeOf, tx: Tx
-    ) -> Doc:
+    async def patch_doc_of(owner_id: Annotated[UUID, of], doc_id: UUID, body: PatchDocRequest, tenant: TenantId, runtime: RuntimeOf) -> Doc:
         """Patch Doc"""
-        return await _patch(runtime, tx, tenant, doc_id, owner_of(kind, owner_id), body)
+        return await _patch(runtime, tenant, doc_id, owner_of(kind, owner_id), body)
 
     @router.delete(f"{owner_path}/docs/{{doc_id}}", status_code=202, responses=errors(404))
     async def delete_doc(owner_id: Annotated[UUID, of], doc_id: UUID, tenant: TenantId, tx: Tx) -> ResourceDeletedResponse:
@@ -125,15 +126,15 @@ async def get_doc(doc_id: UUID, tenant: TenantId, tx: Statement, include_embeddi
 
 
 @router.put("/docs/{doc_id}", responses=errors(404, 409), openapi_extra={"x-mentha": True})
-async def update_doc(doc_id: UUID, body: UpdateDocRequest, tenant: TenantId, runtime: RuntimeOf, tx: Tx) -> Doc:
+async def update_doc(doc_id: UUID, body: UpdateDocRequest, tenant: TenantId, runtime: RuntimeOf) -> Doc:
     """Replace Doc"""
-    return await _update(runtime, tx, tenant, doc_id, None, body)
+    return await _update(runtime, tenant, doc_id, None, body)
 
 
 @router.patch("/docs/{doc_id}", responses=errors(404, 409), openapi_extra={"x-mentha": True})
-async def patch_doc(doc_id: UUID, body: PatchDocRequest, tenant: TenantId, runtime: RuntimeOf, tx: Tx) -> Doc:
+async def patch_doc(doc_id: UUID, body: PatchDocRequest, tenant: TenantId, runtime: RuntimeOf) -> Doc:
     """Patch Doc"""
-    return await _patch(runtime, tx, tenant, doc_id, None, body)
+    return await _patch(runtime, tenant, doc_id, None, body)
 
 
 @router.delete("/docs/{doc_id}", status_code=202, responses=errors(404), openapi_extra={"x-mentha": True})
@@ -151,13 +152,17 @@ async def embed(body: EmbedQueryRequest, _: TenantId, runtime: RuntimeOf) -> Res
 # The three below serve tools of type `system` as well, which call them by `server/system_ops.py`.
 
 
-async def create_in(runtime: Any, tenant: UUID, kind: OwnerKind, owner_id: UUID, body: CreateDocRequest) -> Doc:
-    """Store a new doc, and have its vectors made. No connection is held while a long text is made ready.
+async def create_in(runtime: Any, tenant: UUID, kind: OwnerKind, owner_id: UUID, body: CreateDocRequest | CreateDocFromFileRequest) -> Doc:
+    """Store a new doc, and have its vectors made. No connection is held while a file is read, or a long text made ready.
 
     Raises:
-        NotFound, Conflict, FieldInvalid: as the operation answers.
+        NotFound, Conflict, FieldInvalid, FileInvalid: as the operation answers.
     """
-    text = _Text(body.title, _parts(body.content), body.embed_instruction, body.language)
+    if isinstance(body, CreateDocFromFileRequest):
+        name, content = await runtime.attachments.text(tenant, body.file_id)
+        text = _Text(body.title or name, document.divided(content, CONTENT_CHARS_MAX), body.embed_instruction, body.language)
+    else:
+        text = _Text(body.title, _parts(body.content), body.embed_instruction, body.language)
     doc = await _prepared(runtime, text, body.metadata or {})
     async with runtime.database.transaction() as tx:
         created = await docs.create(tx, tenant, kind, owner_id, doc, doc_id=new_id(), job_id=new_id())
@@ -183,30 +188,41 @@ async def vectors_of(runtime: Any, body: EmbedQueryRequest) -> JsonObject:
     return {"vectors": made.tolist()}
 
 
-async def _update(runtime: Any, tx: Any, tenant: UUID, doc_id: UUID, owner: str | None, body: UpdateDocRequest) -> Doc:
-    held = await docs.hold(tx, tenant, doc_id, owner=owner)
-    text = _Text(body.title, _parts(body.content), body.embed_instruction, body.language)
-    return await _store(runtime, tx, tenant, held, text, body.metadata or {})
+async def _update(runtime: Any, tenant: UUID, doc_id: UUID, owner: str | None, body: UpdateDocRequest) -> Doc:
+    doc = await _prepared(runtime, _Text(body.title, _parts(body.content), body.embed_instruction, body.language), body.metadata or {})
+    async with runtime.database.transaction() as tx:
+        held = await docs.hold(tx, tenant, doc_id, owner=owner)
+        return await _store(tx, tenant, held, doc)
 
 
-async def _patch(runtime: Any, tx: Any, tenant: UUID, doc_id: UUID, owner: str | None, body: PatchDocRequest) -> Doc:
-    held = await docs.hold(tx, tenant, doc_id, owner=owner)
+async def _patch(runtime: Any, tenant: UUID, doc_id: UUID, owner: str | None, body: PatchDocRequest) -> Doc:
+    """As `_update`, of what the doc has and the request does not; where another request was quicker, of what that one left."""
+    async with runtime.database.connection() as connection:
+        seen = await docs.hold(connection, tenant, doc_id, owner=owner)
+    doc = await _prepared(runtime, _patched(seen, body), {})
+    async with runtime.database.transaction() as tx:
+        held = await docs.hold(tx, tenant, doc_id, owner=owner)
+        if (text := _patched(held, body)) != _patched(seen, body):
+            # Now while it is held: whoever let go of it again could lose every such race.
+            doc = await _prepared(runtime, text, {})
+        return await _store(tx, tenant, held, replace(doc, metadata=document.merged(held.metadata or {}, body.metadata)))
+
+
+def _patched(doc: Doc, body: PatchDocRequest) -> _Text:
     said = body.model_fields_set
-    text = _Text(
-        held.title if body.title is None else body.title,
-        held.content if body.content is None else _parts(body.content),
-        body.embed_instruction if "embed_instruction" in said else held.embed_instruction,
+    return _Text(
+        doc.title if body.title is None else body.title,
+        doc.content if body.content is None else _parts(body.content),
+        body.embed_instruction if "embed_instruction" in said else doc.embed_instruction,
         # What was found out once holds for a text that did not change.
-        body.language if "language" in said else None if body.content is not None else held.language,
+        body.language if "language" in said else None if body.content is not None else doc.language,
     )
-    return await _store(runtime, tx, tenant, held, text, document.merged(held.metadata or {}, body.metadata))
 
 
-async def _store(runtime: Any, tx: Any, tenant: UUID, held: Doc, text: _Text, metadata: JsonObject) -> Doc:
+async def _store(tx: Any, tenant: UUID, held: Doc, doc: NewDoc) -> Doc:
     """Store a changed doc; where its text stays, so do its chunks and vectors."""
-    doc = await _prepared(runtime, text, metadata)
-    if (text.title, text.content, text.instruction, doc.language) == (held.title, held.content, held.embed_instruction, held.language):
-        return await docs.describe(tx, tenant, held.id, metadata)
+    if (doc.title, doc.content, doc.embed_instruction, doc.language) == (held.title, held.content, held.embed_instruction, held.language):
+        return await docs.describe(tx, tenant, held.id, doc.metadata)
     stored = await docs.replace(tx, tenant, held.id, doc, job_id=new_id())
     await queue.wake(tx, index.KIND)
     return stored

@@ -1,7 +1,7 @@
 """Errors as HTTP answers: the one place that renders them, in the original's shape, and for 422 in FastAPI's shape as well.
 
     {"error": {"message", "code", "type", "reason", "request_id", "fix"?}}          all but 422
-    {"error": {…, "details": [{"loc", "msg", "type", "fix"?}]}, "detail": [{"loc", "msg", "type"}]}
+    {"error": {…, "details": [{"loc", "msg", "type", "fix"?, "line"?}]}, "detail": [{"loc", "msg", "type"}]}
 
 Values of the request are never echoed: they may be secrets.
 """
@@ -17,7 +17,17 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from mentha import observe
-from mentha.core.errors import BodyTooLarge, ConstraintViolated, FieldInvalid, Forbidden, MenthaError, ProviderError, TemplateFailed
+from mentha.core.errors import (
+    BodyTooLarge,
+    ConstraintViolated,
+    FieldInvalid,
+    Forbidden,
+    MenthaError,
+    ProviderError,
+    RangeNotSatisfiable,
+    TaskInvalid,
+    TemplateFailed,
+)
 from mentha.core.ids import new_id
 from mentha.core.json import JsonObject, dumps
 from mentha.observe.events import RequestFailed, request_id
@@ -45,9 +55,10 @@ def to_body(error: MenthaError) -> JsonObject:
         # The documented body, to the letter.
         return {"error": {"message": error.message, "code": "http_403", "type": "http_error"}}
     code, kind = _code_of(error)
-    return {
-        "error": _without_none(message=error.message, code=code, type=kind, reason=error.reason, fix=error.fix, request_id=request_id.get())
-    }
+    body = _without_none(message=error.message, code=code, type=kind, reason=error.reason, fix=error.fix, request_id=request_id.get())
+    if isinstance(error, TaskInvalid):
+        body["details"] = {"issues": error.issues}
+    return {"error": body}
 
 
 def headers_of(error: MenthaError) -> dict[str, str]:
@@ -63,6 +74,8 @@ def headers_of(error: MenthaError) -> dict[str, str]:
     if isinstance(error, BodyTooLarge):
         # The rest of the body is not read, so the connection can't be used again.
         headers["Connection"] = "close"
+    if isinstance(error, RangeNotSatisfiable):
+        headers["Content-Range"] = f"bytes */{error.details.get('size', 0)}"
     return headers
 
 
@@ -123,7 +136,7 @@ def _code_of(error: MenthaError) -> tuple[str, str]:
     """Code and type as the original names them."""
     if isinstance(error, ProviderError):
         return _CODES.get(error.reason, "llm_api_error" if error.status >= 500 else error.reason), "llm_error"
-    if isinstance(error, ConstraintViolated | TemplateFailed):
+    if isinstance(error, ConstraintViolated | TemplateFailed | TaskInvalid):
         return "http_400", "http_error"
     return f"http_{error.status}", "http_error"
 
@@ -131,7 +144,13 @@ def _code_of(error: MenthaError) -> tuple[str, str]:
 def _validation_body(faults: Sequence[JsonObject], *, fix: str | None = None) -> JsonObject:
     # A fault of the whole body has an empty path, which stays in the answer.
     details = [
-        {"type": f["type"], "msg": f["msg"], "loc": _dotted(f["loc"]), **_without_none(fix=fix or _FIXES.get(f["type"]))} for f in faults
+        {
+            "type": f["type"],
+            "msg": f["msg"],
+            "loc": _dotted(f["loc"]),
+            **_without_none(fix=fix or f.get("fix") or _FIXES.get(f["type"]), line=f.get("line")),
+        }
+        for f in faults
     ]
     first = details[0] if details else {"loc": "", "msg": "invalid"}
     error = {
@@ -151,7 +170,8 @@ def _faults(errors: Iterable[Any]) -> list[JsonObject]:
     for error in errors:
         # Names of union branches begin with "~": they mean nothing to a client.
         loc = [part for part in error["loc"] if not (isinstance(part, str) and part.startswith("~"))]
-        faults.append({"loc": loc, "msg": _message(error), "type": error["type"]})
+        told = _without_none(fix=(error.get("ctx") or {}).get("fix"), line=error.get("line"))
+        faults.append({"loc": loc, "msg": _message(error), "type": error["type"], **told})
         if len(faults) == FAULTS_MAX:
             break
     return faults

@@ -4,6 +4,7 @@ A value is bound to its tenant and its id: a row that was moved, or whose bytes 
 encrypt with is not decided here but by the database (`store/encryption_keys.py`), so that all servers change it in the same moment.
 """
 
+import base64
 import binascii
 import hmac
 import os
@@ -22,6 +23,7 @@ NONCE_BYTES = 12
 # Before the nonce, so that the form of what is stored can change some day.
 FORM = b"\x01"
 FINGERPRINT_BYTES = 8
+TAG_BYTES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,20 @@ class Vault:
             f"what is stored of the secret {sealed.id} was changed and can't be decrypted", fix="delete the secret and create it again"
         )
 
+    def tag(self, tenant: UUID, text: str) -> str:
+        """16 letters that only somebody with the key can make of a text, for this tenant.
+
+        Raises:
+            SecretsUnavailable: this process has no key.
+        """
+        if not self._keys:
+            raise _unknown("")
+        return _tag(next(iter(self._keys.values())), tenant, text)
+
+    def is_tag(self, tenant: UUID, text: str, tag: str) -> bool:
+        """Whether `tag` gave this, under any of the keys."""
+        return any(hmac.compare_digest(_tag(key, tenant, text), tag) for key in self._keys.values())
+
     def _cipher(self, key_id: str) -> Any:
         cipher = self._ciphers.get(key_id)
         if cipher is None:
@@ -129,6 +145,11 @@ class Vault:
                 raise _unknown(key_id)
             cipher = self._ciphers[key_id] = lazy.load("cryptography.hazmat.primitives.ciphers.aead").AESGCM(self._keys[key_id])
         return cipher
+
+
+def _tag(key: bytes, tenant: UUID, text: str) -> str:
+    own = hmac.digest(key, b"mentha tag", "sha256")
+    return base64.urlsafe_b64encode(hmac.digest(own, tenant.bytes + text.encode(), "sha256")[:TAG_BYTES]).decode()
 
 
 def _base64(text: str) -> bytes:

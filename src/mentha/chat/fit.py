@@ -12,7 +12,7 @@ from mentha import observe
 from mentha.chat import budget, shorten, summarise
 from mentha.chat.budget import RATIO_FALL, RATIO_START, Budget, Fitted, Stored
 from mentha.chat.context import Context
-from mentha.chat.messages import Draft, countable
+from mentha.chat.messages import countable
 from mentha.chat.prompt import Prompt, extended
 from mentha.core import tokens
 from mentha.core.errors import BadRequest
@@ -23,6 +23,7 @@ from mentha.providers.service import Providers
 from mentha.providers.types import Completion, Route
 from mentha.store import budgets, folds, queue
 from mentha.store.pool import Database
+from mentha.tools.messages import Draft
 
 # Where nothing is known to be too much, everything is read.
 NO_LIMIT_TOKENS = 2**53

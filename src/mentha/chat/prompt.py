@@ -10,11 +10,13 @@ from typing import Any
 from mentha.chat import budget
 from mentha.chat.budget import Fitted
 from mentha.chat.context import Context
-from mentha.chat.messages import Draft, drafts, templates_of, with_texts
+from mentha.chat.messages import drafts, templates_of, with_texts
 from mentha.chat.recalled import Recalled
 from mentha.core.errors import BadRequest, FieldInvalid
 from mentha.core.json import JsonObject, dumps
 from mentha.tools import offer
+from mentha.tools.integrations.overrides import overridden
+from mentha.tools.messages import Draft
 from mentha.wire.chat import OPTIONS, ChatInput, NamedToolChoice
 from mentha.wire.default_template import DEFAULT_SYSTEM_TEMPLATE
 from mentha.wire.tools import plain, shown
@@ -81,7 +83,8 @@ def draft(context: Context, recalled: Recalled, request: ChatInput, *, default_m
     model = settings.pop("model", None) or default_model
     if not model:
         raise BadRequest("no model is named", fix="set `model` in the agent or in this request, or the server's setting default_model")
-    tools, warnings = _tools(context.agent, request), list[str]()
+    warnings = list[str]()
+    tools = overridden(_tools(context.agent, request), [context.agent.get("metadata"), context.session.get("metadata")])
     new = drafts(request.messages, context.open_calls)
     templates = [_system_template(context)]
     if context.session["render_templates"]:
@@ -155,18 +158,7 @@ def body(model: str, prompt: Prompt, options: JsonObject, *, stream: bool) -> by
 
 def offered(drafted: Drafted) -> JsonObject:
     """Tools and choice as OpenAI's API has them; empty where there are none."""
-    if not drafted.tools:
-        return {}
-    tools = [{"type": "function", "function": offer.function_of(tool)} for tool in drafted.tools]
-    return {"tools": tools, **({"tool_choice": drafted.tool_choice} if drafted.tool_choice else {})}
-
-
-def with_choice(options: JsonObject, first: Any, choice: Any) -> JsonObject:
-    """Options of one round: those of the turn, with `choice` where it is another one than the turn's own, `first`."""
-    if choice == first or "tools" not in options:
-        return options
-    rest = {name: value for name, value in options.items() if name != "tool_choice"}
-    return {**rest, "tool_choice": choice} if choice else rest
+    return offer.offered(drafted.tools, drafted.tool_choice)
 
 
 def _settings(agent: JsonObject, request: ChatInput) -> tuple[JsonObject, list[str]]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from mentha.chat.answer import Writer
 from mentha.chat.context import Context
-from mentha.chat.messages import Draft
 from mentha.chat.prompt import Prompt
 from mentha.core.config import Settings
 from mentha.core.json import JsonObject
@@ -14,6 +13,7 @@ from mentha.store.pool import Database
 from mentha.tools.calls import SERVER_TYPES
 from mentha.tools.journal import Turn, open_journal
 from mentha.tools.loop import Ask, Limits, Loop, Outcome
+from mentha.tools.messages import Draft
 from mentha.tools.run import ServerTools, Toolbox
 from mentha.tools.system import Caller
 from mentha.wire.chat import ChatInput
@@ -24,7 +24,7 @@ class Setup:
     """What the rounds of one turn need to know of it.
 
     Attributes:
-        depth: in how many other turns it stands.
+        caller: who its tools are run for.
         left_s: until it must be over.
         chunks: of its stream.
         push: takes them; None where it is not streamed.
@@ -34,7 +34,7 @@ class Setup:
     database: Database
     tools: Toolbox
     turn: Turn
-    depth: int
+    caller: Caller
     chat: ChatInput
     left_s: float
     chunks: Writer
@@ -93,4 +93,4 @@ async def _loop(setup: Setup, tools: list[JsonObject], ask: Ask) -> Loop:
             setup.push(setup.chunks.tool_calls([{**call, "auto_run": True} for call in calls]))
 
     journal = await open_journal(setup.database, turn, within_s=settings.turn_replay_s)
-    return Loop(ask, ServerTools(setup.tools, Caller(turn.tenant, setup.depth), tools), limits, journal=journal, show=show)
+    return Loop(ask, ServerTools(setup.tools, setup.caller, tools), limits, journal=journal, show=show)

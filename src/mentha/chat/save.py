@@ -5,7 +5,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from mentha.chat.context import Context
-from mentha.chat.messages import Draft, countable, sendable_name
+from mentha.chat.messages import countable
 from mentha.core import tokens
 from mentha.core.ids import new_id
 from mentha.core.json import JsonObject, dumps
@@ -14,6 +14,7 @@ from mentha.store import turns
 from mentha.store.meter import Meter
 from mentha.store.pool import Database, Tx
 from mentha.store.turns import NewEntry, NewTurn
+from mentha.tools.messages import Draft, sendable_name
 
 
 class _StoredElsewhereError(Exception):

@@ -1,6 +1,6 @@
 """A chat turn, from its request to its stored answer: one function that names the stages in order.
 
-    load → recall → draft → render → fit → compose → ask (⇄ tools) → settle → save
+    load → recall → draft → attach → render → fit → compose → ask (⇄ tools) → settle → save
 
 No database connection is held while a query is embedded, templates are rendered or the model is asked. Until `save`, nothing of the turn is
 stored; `settle` stores only what is true without it: how the model counts, and that the session is to be summarised.
@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from mentha import observe
 from mentha.chat import answer, fit, prompt, reply, rounds, save
+from mentha.chat.attachments import attach
 from mentha.chat.context import Context
 from mentha.chat.form import Form
 from mentha.chat.load import load
@@ -26,7 +27,7 @@ from mentha.chat.recalled import Recalled
 from mentha.core import tokens
 from mentha.core.config import Settings
 from mentha.core.errors import Conflict, ProviderError, ProviderTimeout
-from mentha.core.json import JsonObject, JsonValue, dumps
+from mentha.core.json import JsonObject, JsonValue, dumps, loads
 from mentha.observe.events import TurnFinished
 from mentha.providers.embedders import Embedders
 from mentha.providers.service import Providers
@@ -36,9 +37,12 @@ from mentha.store.meter import Meter
 from mentha.store.pool import Database
 from mentha.store.turns import NewTurn
 from mentha.store.usage import NewUsage
+from mentha.tools import offer
+from mentha.tools.attachments import Attachments
 from mentha.tools.journal import Turn
 from mentha.tools.loop import Outcome
 from mentha.tools.run import Toolbox
+from mentha.tools.system import Caller
 from mentha.wire.chat import ChatInput
 
 _NO_USAGE = Usage(0, 0, 0)
@@ -53,6 +57,7 @@ class Parts:
         provider_keys: gives a tenant's own keys by provider.
         tools: what calls of tools are run with.
         meter: takes what turns cost that are not stored.
+        attachments: what reads the files that messages name.
     """
 
     settings: Settings
@@ -62,6 +67,7 @@ class Parts:
     templates: Templates
     provider_keys: ProviderKeys
     tools: Toolbox
+    attachments: Attachments
     meter: Meter
 
 
@@ -76,6 +82,7 @@ class TurnRequest:
         head: id and time of the answer.
         depth: in how many other turns it stands, whose models asked for it by a tool.
         form: of a turn that is no chat; it says where the turn stands, in the place of `session_id`.
+        executions: in how many executions.
     """
 
     tenant: UUID
@@ -87,6 +94,7 @@ class TurnRequest:
     idempotency_key: str | None = None
     custom_key: str | None = None
     depth: int = 0
+    executions: int = 0
     form: Form | None = None
 
 
@@ -158,7 +166,7 @@ async def _run(parts: Parts, request: TurnRequest, push: Callable[[bytes], None]
     chunks = form.writer(request.head, docs) if form else answer.Chunks(request.head, docs)
     asked = time.perf_counter()
     requests = fit.Requests(prepared)
-    ask = partial(_ask, parts, route, requests, body, began, chunks, push, spending)
+    ask = partial(_ask, parts, request.tenant, route, requests, body, began, chunks, push, spending)
     outcome = await rounds.run(_setup(parts, request, began, chunks, push), context, prepared, ask)
     completion, warnings = outcome.completion, [*warnings, *requests.warnings, *outcome.warnings]
     model_s = time.perf_counter() - asked
@@ -192,6 +200,7 @@ async def prepare(parts: Parts, tenant: UUID, context: Context, drafted: Drafted
         BadRequest: not even what has to be sent fits into the budget.
         TemplateFailed: a template is wrong, or ran out of its limits.
     """
+    drafted = await attach(parts.attachments, tenant, drafted)
     rendered = await parts.templates.render(drafted.templates, drafted.variables)
     rendered = [prompt.system_of(drafted, rendered[0]), *rendered[1:]]
     sent = fit.Sent(
@@ -228,6 +237,7 @@ async def _route(parts: Parts, tenant: UUID, context: Context, model: str, *, cu
 
 async def _ask(
     parts: Parts,
+    tenant: UUID,
     route: Route,
     requests: fit.Requests,
     options: JsonObject,
@@ -243,7 +253,8 @@ async def _ask(
     if left_s <= 0:
         raise ProviderTimeout(f"the turn took longer than {parts.settings.turn_timeout_s:g} s before the model was asked")
     sent = await requests.next(messages)
-    body = prompt.body(route.model, sent, prompt.with_choice(options, sent.drafted.tool_choice, choice), stream=push is not None)
+    filled = replace(sent, messages=await parts.attachments.filled(tenant, sent.messages))
+    body = prompt.body(route.model, filled, offer.with_choice(options, sent.drafted.tool_choice, choice), stream=push is not None)
     try:
         completion = await _asked(parts, route, body, left_s, chunks, push)
     except BaseException:
@@ -265,8 +276,9 @@ async def _asked(
 async def _estimated(messages: bytes, completion: Completion) -> Usage:
     """The tokens of a call, as far as they can be counted here."""
     said = (completion.content or "") + "".join(call["function"]["arguments"] for call in completion.tool_calls)
-    prompt, answered = await tokens.count_many([messages.decode(), said])
-    return Usage(prompt, answered, prompt + answered)
+    # Message by message: the bytes of an image are no text.
+    asked, (answered,) = await fit.count(loads(messages)), await tokens.count_many([said])
+    return Usage(asked, answered, asked + answered)
 
 
 def _setup(parts: Parts, request: TurnRequest, began: float, chunks: answer.Writer, push: Callable[[bytes], None] | None) -> rounds.Setup:
@@ -278,8 +290,9 @@ def _setup(parts: Parts, request: TurnRequest, began: float, chunks: answer.Writ
         idempotency_key=request.idempotency_key,
         retried=request.retried,
     )
+    caller = Caller(request.tenant, request.depth, request.executions)
     left_s = _left_s(parts, began)
-    return rounds.Setup(parts.settings, parts.database, parts.tools, turn, request.depth, request.chat, left_s, chunks, push)
+    return rounds.Setup(parts.settings, parts.database, parts.tools, turn, caller, request.chat, left_s, chunks, push)
 
 
 def _left_s(parts: Parts, began: float) -> float:

@@ -75,6 +75,8 @@ def _example_value(name: str, default: Any) -> str:
 
 
 def _toml(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return dumps(MASK).decode()
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{dumps(key).decode()} = {_toml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (tuple, list)):

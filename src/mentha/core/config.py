@@ -33,6 +33,25 @@ KNOWN_PROVIDERS: dict[str, str] = {
     "vllm": "http://localhost:8000/v1",
 }
 
+# What tools of type `integration` are set up with where they have nothing of their own: name → provider and field of its setup. A secret of
+# the tenant may have the name, or a variable of the operator's environment.
+INTEGRATION_KEYS: dict[str, tuple[str, str]] = {
+    "BRAVE_API_KEY": ("brave", "brave_api_key"),
+    "OPENWEATHERMAP_API_KEY": ("weather", "openweathermap_api_key"),
+    "BROWSERBASE_API_KEY": ("browserbase", "api_key"),
+    "BROWSERBASE_PROJECT_ID": ("browserbase", "project_id"),
+    "SPIDER_API_KEY": ("spider", "spider_api_key"),
+    "MAILGUN_API_KEY": ("mailgun", "api_key"),
+    "ALGOLIA_APPLICATION_ID": ("algolia", "algolia_application_id"),
+    "ALGOLIA_API_KEY": ("algolia", "algolia_api_key"),
+    "UNSTRUCTURED_API_KEY": ("unstructured", "unstructured_api_key"),
+    "LLAMA_CLOUD_API_KEY": ("llama_parse", "llamaparse_api_key"),
+    "CLOUDINARY_API_KEY": ("cloudinary", "cloudinary_api_key"),
+    "CLOUDINARY_API_SECRET": ("cloudinary", "cloudinary_api_secret"),
+    "CLOUDINARY_CLOUD_NAME": ("cloudinary", "cloudinary_cloud_name"),
+    "GOOGLE_SERVICE_ACCOUNT_JSON": ("google_sheets", "service_account_json"),
+}
+
 
 class ProviderSettings(BaseModel):
     """One OpenAI-compatible endpoint."""
@@ -111,6 +130,14 @@ class Settings(BaseModel):
         604_800.0, ge=0, le=31_536_000, description="How long the state of a finished job can be asked for, from when it was made."
     )
 
+    executions_at_once_max: int = Field(100, ge=1, le=10_000, description="Most executions of tasks running in this process.")
+    executions_per_tenant_max: int = Field(
+        50, ge=1, le=10_000, description="Most executions of one tenant that run at once, in all processes; further ones wait."
+    )
+    executions_keep_s: float = Field(
+        2_592_000.0, ge=0, le=315_360_000, description="How long an execution can be asked for after it has ended; 0 is for ever."
+    )
+
     turn_timeout_s: float = Field(105.0, gt=0, le=3_600, description="Longest time for one chat turn. The SDKs give up after 120 s.")
     turn_replay_s: float = Field(
         600.0, ge=0, le=86_400, description="How long a turn's answer is kept for a client that sends the same request again."
@@ -132,6 +159,13 @@ class Settings(BaseModel):
         50_000, ge=100, le=10_000_000, description="Largest result of a tool that a model gets; the rest is cut off, which it is told."
     )
     tool_timeout_s: float = Field(60.0, gt=0, le=3_600, description="Longest time for one call of a tool, within that of the turn.")
+
+    execution_calls_at_once_max: int = Field(
+        16, ge=1, le=1_000, description="Most calls of tools, models and searches that one execution runs at once; further ones wait."
+    )
+    execution_call_timeout_s: float = Field(
+        600.0, gt=0, le=3_600, description="Longest time for one such call; of a prompt, with all tools that it runs."
+    )
 
     template_timeout_s: float = Field(2.0, gt=0, le=30, description="Longest time to render one tenant's template.")
     template_memory_bytes_max: int = Field(
@@ -157,6 +191,21 @@ class Settings(BaseModel):
         200, ge=4, le=10_000, description="Most such connections of this process at once; a tenant gets a quarter. Further ones wait."
     )
     outbound_connections_per_host_max: int = Field(20, ge=1, le=1_000, description="Most such connections to one host and port at once.")
+
+    integration_setups: dict[str, dict[str, SecretStr]] = Field(
+        default_factory=dict,
+        description="What integrations are set up with where neither a tool nor a secret of the tenant says it: provider → field → value. `BRAVE_API_KEY` and the like join this table; see [Integrations](integrations.md).",
+    )
+    integration_base_urls: dict[str, str] = Field(
+        default_factory=dict,
+        description="Where services are in place of their own addresses: provider → address, for gateways and mirrors. Private ones must be in `outbound_allow`.",
+    )
+    ffmpeg_bin: Path | None = Field(None, description="The program `ffmpeg`, which the integration `ffmpeg` runs. Empty: it runs nothing.")
+    ffmpeg_timeout_s: float = Field(60.0, gt=0, le=3_600, description="Longest time for one run of `ffmpeg`.")
+    ffmpeg_memory_bytes_max: int = Field(
+        1_000_000_000, ge=100_000_000, le=64_000_000_000, description="Most memory of one run of `ffmpeg`."
+    )
+    ffmpeg_at_once_max: int = Field(1, ge=1, le=64, description="Most runs of `ffmpeg` at once; further ones wait.")
 
     default_provider: str | None = Field(
         None,
@@ -186,6 +235,46 @@ class Settings(BaseModel):
         description="Endpoints by name. `OPENAI_API_KEY`, `OPENAI_BASE_URL` and the like of the known ones join this table.",
     )
 
+    blobs_url: str | None = Field(
+        None,
+        pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,62}(/[A-Za-z0-9._/-]*)?$",
+        description="Where the bytes of files are: `s3://bucket/prefix` of anything that speaks S3. Empty: the folder `files` in `home`, which several machines can't share.",
+    )
+    blobs_endpoint: str | None = Field(
+        None, pattern=r"^https?://", description="The address of that service, where it is not Amazon's, like `https://minio.example.com`."
+    )
+    blobs_region: str = Field("us-east-1", description="Its region.")
+    blobs_access_key_id: SecretStr | None = Field(
+        None, description="The key to it. Empty: what the environment has for Amazon's tools (`AWS_ACCESS_KEY_ID`, roles of machines)."
+    )
+    blobs_secret_access_key: SecretStr | None = Field(None, description="The secret of that key.")
+    file_bytes_max: int = Field(
+        200_000_000,
+        ge=1_000,
+        le=10_000_000_000,
+        description="Largest file by `PUT /files/{id}/content`; a larger one is a 413. In JSON `body_bytes_max` counts.",
+    )
+    file_upload_s: float = Field(600.0, gt=0, le=86_400, description="Longest time for one upload.")
+    file_text_chars_max: int = Field(
+        200_000,
+        ge=100,
+        le=50_000_000,
+        description="Most characters of one file that a chat message brings in; the rest is cut off, which the model is told.",
+    )
+    file_image_bytes_max: int = Field(
+        10_000_000, ge=1_000, le=100_000_000, description="Largest image file that a chat message can bring in."
+    )
+    files_per_turn_bytes_max: int = Field(
+        30_000_000,
+        ge=1_000,
+        le=1_000_000_000,
+        description="Most bytes of files that the messages of one turn bring in; older ones are left out first.",
+    )
+    file_extract_s: float = Field(20.0, gt=0, le=600, description="Most time of a processor to read the text out of a PDF.")
+    file_extract_memory_bytes_max: int = Field(
+        512_000_000, ge=64_000_000, le=8_000_000_000, description="Most memory of a process that does so; there are at most two."
+    )
+
     doc_chars_max: int = Field(5_000_000, ge=1_000, le=100_000_000, description="Most characters of one document; a longer one is a 422.")
     doc_chunk_chars_max: int = Field(
         900,
@@ -213,7 +302,7 @@ class Settings(BaseModel):
     embedder_timeout_s: float = Field(60.0, gt=0, le=600, description="Longest time for one request of indexing to `/embeddings`.")
     embedder_query_timeout_s: float = Field(5.0, gt=0, le=60, description="Longest time for the vector of a query from `/embeddings`.")
 
-    @field_validator("home", "pg_bin")
+    @field_validator("home", "pg_bin", "ffmpeg_bin")
     @classmethod
     def _expand(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value else value
@@ -245,6 +334,7 @@ def load(*, environ: Mapping[str, str], flags: Mapping[str, Any] | None = None, 
     merged = {**from_file, **from_env, **given}
     merged.setdefault("home", home)
     merged["providers"] = _providers(merged.get("providers") or {}, environ)
+    merged["integration_setups"] = _setups(merged.get("integration_setups") or {}, environ)
     try:
         return Settings.model_validate(merged)
     except ValidationError as error:
@@ -297,4 +387,17 @@ def _providers(table: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str
             continue
         defaults = {"base_url": url or base_url, **({"api_key": key} if key else {})}
         merged[name] = {**defaults, **entry}
+    return merged
+
+
+def _setups(table: Any, environ: Mapping[str, str]) -> Any:
+    """Join the configured setups of integrations with the variables that are named for them, which are weaker."""
+    if not isinstance(table, Mapping):
+        return table
+    given: Mapping[str, Any] = table
+    merged: dict[str, Any] = {name: dict(entry) if isinstance(entry, Mapping) else entry for name, entry in given.items()}
+    for name, (provider, field) in INTEGRATION_KEYS.items():
+        entry: Any = merged.get(provider, {})
+        if environ.get(name) and isinstance(entry, dict):
+            merged[provider] = {field: environ[name], **entry}
     return merged

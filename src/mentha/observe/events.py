@@ -407,6 +407,17 @@ class ToolBroke(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CommandBroke(Event):
+    """A step of an execution failed by a fault of ours. `id` is in the execution's error, `detail` says where the fault is."""
+
+    level: ClassVar[Level] = "error"
+    id: str
+    kind: str
+    exception: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ToolLoopEnded(Event):
     """A turn with tools of the server came to its end: `answered`, `client` (its calls are the client's), or by its `rounds` or `time`."""
 
@@ -415,6 +426,43 @@ class ToolLoopEnded(Event):
     calls: int
     ends: str
     took_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionEnded(Event):
+    """An execution of a task ended: `succeeded` or `failed`. `took_s` is the time since this process took it up for the last time."""
+
+    level: ClassVar[Level] = "debug"
+    status: str
+    transitions: int
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionBroke(Event):
+    """An execution stopped by a fault of ours; it is tried again until the fifth of its `faults`. `detail` says where the fault is."""
+
+    level: ClassVar[Level] = "error"
+    exception: str
+    detail: str
+    faults: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionsFreed(Event):
+    """Executions were given to others: those of processes that died or froze, and of this one those that it no longer ran."""
+
+    level: ClassVar[Level] = "warning"
+    of_dead_workers: int
+    of_this_one: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleFailed(Event):
+    """A schedule was due and could start nothing; it tells its owner why. `reason` is the error's documented name."""
+
+    level: ClassVar[Level] = "warning"
+    reason: str
 
 
 Subscriber = Callable[[Event], None]

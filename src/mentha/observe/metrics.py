@@ -53,6 +53,11 @@ class Metrics:
         self._job_s = Histogram("mentha_job_seconds", "Time of a background job", ["kind"], buckets=TURN_SECONDS, registry=registry)
         self._stalls = Counter("mentha_worker_lost", "Times that background work stood still", registry=registry)
         self._summaries = Counter("mentha_summaries", "Summaries of sessions, made or failed", ["outcome"], registry=registry)
+        self._executions = Counter("mentha_executions", "Executions of tasks ended", ["status"], registry=registry)
+        self._execution_faults = Counter(
+            "mentha_execution_faults", "Executions and their steps that faults of the server stopped", registry=registry
+        )
+        self._freed = Counter("mentha_executions_freed", "Executions taken from processes that no longer ran them", registry=registry)
         self._cuts = Counter("mentha_contexts_cut", "Chat turns that older messages were left out of", registry=registry)
         self._children: dict[tuple[Any, ...], Any] = {}
         self._shown: dict[type[Event], Callable[[Any], None]] = {
@@ -74,6 +79,10 @@ class Metrics:
             events.JobFinished: self._job_finished,
             events.JobPostponed: lambda event: self._child(self._jobs, event.kind, "postponed").inc(),
             events.JobFailed: lambda event: self._child(self._jobs, event.kind, "failed" if event.will_retry else "given_up").inc(),
+            events.ExecutionEnded: lambda event: self._child(self._executions, event.status).inc(),
+            events.ExecutionBroke: lambda _: self._execution_faults.inc(),
+            events.CommandBroke: lambda _: self._execution_faults.inc(),
+            events.ExecutionsFreed: lambda event: self._freed.inc(event.of_dead_workers + event.of_this_one),
             events.WorkerLost: lambda _: self._stalls.inc(),
         }
 

@@ -18,13 +18,13 @@ from uuid import UUID
 
 from mentha.core import leases
 from mentha.core.config import Settings
-from mentha.core.errors import ConfigInvalid, MenthaError, ProviderError
+from mentha.core.errors import ConfigInvalid, MenthaError, ProviderError, Unavailable
 from mentha.core.ids import new_id
 from mentha.observe.events import DocsIndexed, IndexingFailed, VectorIndexBuilt, emit
 from mentha.providers.embedders import Embedder, Embedders
 from mentha.recall.words import query_words
 from mentha.store import embedders as rows
-from mentha.store import nearest, queue, vectors
+from mentha.store import maintenance, nearest, queue, vectors
 from mentha.store.embedders import EmbedderRow
 from mentha.store.pool import Database
 from mentha.store.queue import Job
@@ -204,6 +204,7 @@ async def _index(runtime: Runtime, batch: _Batch, targets: Sequence[EmbedderRow]
         await _fail(runtime, batch, targets, error)
         return
     emit(DocsIndexed(docs=done, embedder=targets[0].name))
+    await _count(runtime.database)
     await _want_index(runtime, pieces, targets)
 
 
@@ -357,6 +358,14 @@ async def _learn(runtime: Runtime, pieces: Sequence[Piece]) -> None:
 
 def _is_learned(word: str) -> bool:
     return len(word) in WORD_CHARS and word.isalpha()
+
+
+async def _count(database: Database) -> None:
+    """Let the database's statistics keep up with a growing library."""
+    # One that is too slow for it now is asked again after the next batch, and counts by itself in time.
+    with contextlib.suppress(Unavailable):
+        async with database.connection() as connection:
+            await maintenance.count_outgrown(connection)
 
 
 async def _want_index(runtime: Runtime, pieces: Sequence[Piece], targets: Sequence[EmbedderRow]) -> None:

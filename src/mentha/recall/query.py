@@ -89,10 +89,11 @@ def compose(
     return Wording(terms, places, anchor, together, pairs)
 
 
-def resembling(words: Sequence[str], found: Sequence[tuple[int, str, float]], threshold: float | None) -> dict[int, list[str]]:
+def resembling(words: Mapping[int, str], found: Sequence[tuple[int, str, float]], threshold: float | None) -> dict[int, list[str]]:
     """Of words that share trigrams with words of a query, those that may be meant; the likeliest first, by the place of the query's word.
 
     Args:
+        words: those of the query, by place.
         found: place, word, similarity.
         threshold: the least similarity; None judges by the letters that differ.
     """
@@ -137,6 +138,8 @@ def distance(word: str, other: str, *, limit: int) -> int | None:
 
 def quoted(lexeme: str) -> str:
     """A lexeme as a tsquery has it, whatever is in it."""
+    if lexeme.isalnum():
+        return f"'{lexeme}'"
     return "'" + lexeme.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
@@ -146,6 +149,10 @@ def _term(word: str, by_configuration: Mapping[str, Sequence[str]], own: str | N
     forms = dict.fromkeys(tuple(lexemes) for lexemes in by_configuration.values() if lexemes)
     if not forms:
         return None
+    if len(forms) == 1 and len(only := next(iter(forms))) == 1 and not is_spaceless(word):
+        # Nearly all words of most queries.
+        exact = quoted(only[0])
+        return Term(exact, f"{exact}:*" if len(word) >= PREFIX_CHARS_MIN and not word.isdecimal() else exact)
     exact = " | ".join(_all(form) for form in forms)
     begins = " | ".join(f"{quoted(form[0])}:*" for form in forms if len(form) == 1)
     if is_spaceless(word):

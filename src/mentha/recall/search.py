@@ -1,13 +1,15 @@
 """A search, from a query to the chunks that answer it: one function that names the stages.
 
-    survey → embed → gather → rank → read
+    survey → (words | embed → vectors) → rank → read
 
-No database connection is held while the query is embedded. Recall in chat and the search endpoints differ only in the `Query` they make.
+Words and vectors are looked for at once, each on a connection of its own. None is held while the query is embedded. Recall in chat and the
+search endpoints differ only in the `Query` they make.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+import asyncio
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 from mentha.core import lazy
@@ -21,12 +23,13 @@ from mentha.recall.query import Wording
 from mentha.recall.rank import Ranked
 from mentha.recall.words import query_words
 from mentha.store import chunks
-from mentha.store.chunks import ChunkRow, Scope, Survey, VectorHit, WordHit
+from mentha.store.chunks import ChunkRow, Key, Scope, Survey, VectorHit, WordHit
 from mentha.store.embedders import EmbedderRow
 from mentha.store.pool import Database, Tx, floats
 
 Mode = Literal["text", "vector", "hybrid"]
-Key = tuple[UUID, int]
+A = TypeVar("A")
+B = TypeVar("B")
 
 # Owners up to this size are searched exactly; above, words and vectors have their shortcuts.
 SMALL_CHUNKS_MAX = 10_000
@@ -90,6 +93,27 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
+class _Search:
+    """A search after its survey; `words` are the query's."""
+
+    database: Database
+    tenant: UUID
+    scope: Scope
+    wanted: Query
+    words: list[str]
+    survey: Survey
+
+    @property
+    def is_large(self) -> bool:
+        return self.survey.chunks > SMALL_CHUNKS_MAX
+
+    @property
+    def hits_max(self) -> int:
+        """Of each kind."""
+        return self.wanted.pool * (max(self.wanted.k_multiplier, 1) if self.wanted.mode == "hybrid" else 1)
+
+
+@dataclass(frozen=True, slots=True)
 class _Sought:
     """A query's vector: by whom, as the tables have it, and what its cosines mean."""
 
@@ -98,11 +122,13 @@ class _Sought:
     calibration: Calibration
 
 
-@dataclass(slots=True)
-class _Hits:
-    words: list[WordHit] = field(default_factory=list[WordHit])
-    vectors: list[VectorHit] = field(default_factory=list[VectorHit])
-    cosines: dict[Key, float] = field(default_factory=dict[Key, float])
+@dataclass(frozen=True, slots=True)
+class _Near:
+    """Hits by vectors, nearest first. Without `sought` there are none, and `warnings` say why where one was wanted."""
+
+    sought: _Sought | None = None
+    warnings: list[str] = field(default_factory=list[str])
+    hits: list[VectorHit] = field(default_factory=list[VectorHit])
 
 
 async def search(database: Database, embedders: Embedders, tenant: UUID, scope: Scope, wanted: Query) -> Result:
@@ -119,14 +145,9 @@ async def search(database: Database, embedders: Embedders, tenant: UUID, scope: 
         survey = await chunks.survey(connection, tenant, scope, words, count_max=SMALL_CHUNKS_MAX + 1)
     if not survey.chunks:
         return Result([], [])
-    sought, warnings = await _embed(embedders, survey, wanted)
-    by_index = sought is not None and _index_is_worth_it(scope, survey)
-    lend = database.transaction if by_index else database.connection
-    async with lend() as connection:
-        hits = await _gather(connection, tenant, scope, survey, wanted, words, sought, by_index=by_index)
-        ranked = _rank(hits, wanted, sought)[: wanted.pool]
-        rows = await chunks.read(connection, tenant, [hit.key for hit in ranked], sought.embedder.id if sought else _active(survey))
-    return Result(_chosen(ranked, rows, hits, wanted, sought), warnings)
+    asked = _Search(database, tenant, scope, wanted, words, survey)
+    by_words, near = await _gather(asked, embedders)
+    return await _best(asked, by_words, near)
 
 
 def reference(hit: Found, *, include_embeddings: bool) -> JsonObject:
@@ -149,8 +170,6 @@ def reference(hit: Found, *, include_embeddings: bool) -> JsonObject:
 
 async def _embed(embedders: Embedders, survey: Survey, wanted: Query) -> tuple[_Sought | None, list[str]]:
     """The query's vector, or None and why."""
-    if wanted.mode == "text" or (wanted.mode == "hybrid" and wanted.alpha == 0):
-        return None, []
     row = survey.embedder
     if row is None:
         return None, ["the documents have no vectors yet: they were searched by words alone"]
@@ -183,108 +202,125 @@ async def _embed(embedders: Embedders, survey: Survey, wanted: Query) -> tuple[_
     return _Sought(row, (middle / max(float(np.linalg.norm(middle)), 1e-9)).astype(">f2").tobytes(), calibration), []
 
 
-async def _gather(
-    tx: Tx,
-    tenant: UUID,
-    scope: Scope,
-    survey: Survey,
-    wanted: Query,
-    words: Sequence[str],
-    sought: _Sought | None,
-    *,
-    by_index: bool,
-) -> _Hits:
+async def _gather(asked: _Search, embedders: Embedders) -> tuple[list[WordHit], _Near]:
     """Hits by words and by vectors, as the mode wants them; by words alone where there is no vector."""
-    hits = _Hits()
-    many = wanted.pool * max(wanted.k_multiplier, 1) if wanted.mode == "hybrid" else wanted.pool
-    by_words = sought is None or (wanted.mode == "hybrid" and wanted.alpha < 1)
-    if by_words and words:
-        hits.words = await _by_words(tx, tenant, scope, survey, wanted, words, limit=many)
-    if sought is not None:
-        hits.vectors = await _by_vector(tx, tenant, scope, sought, limit=many, by_index=by_index)
-        hits.cosines = {(hit.doc_id, hit.index): hit.cosine for hit in hits.vectors}
-        unseen = [key for hit in hits.words if (key := (hit.doc_id, hit.index)) not in hits.cosines]
-        if unseen:
-            found = await chunks.cosines(tx, tenant, unseen, sought.embedder, sought.vector)
-            hits.cosines |= {(hit.doc_id, hit.index): hit.cosine for hit in found}
-    return hits
+    mode, alpha = asked.wanted.mode, asked.wanted.alpha
+    if mode == "text" or (mode == "hybrid" and alpha == 0):
+        return await _by_words(asked), _Near()
+    if mode == "hybrid" and alpha < 1:
+        # While the embedder works, so does the database.
+        return await _both(_by_words(asked), _by_meaning(asked, embedders))
+    near = await _by_meaning(asked, embedders)
+    return ([] if near.sought else await _by_words(asked)), near
 
 
-async def _by_words(
-    tx: Tx, tenant: UUID, scope: Scope, survey: Survey, wanted: Query, words: Sequence[str], *, limit: int
-) -> list[WordHit]:
-    is_large = survey.chunks > SMALL_CHUNKS_MAX
-    own = language.configuration(wanted.language) if wanted.language else None
+async def _both(one: Coroutine[Any, Any, A], other: Coroutine[Any, Any, B]) -> tuple[A, B]:
+    """What both give, done at once. Where the other fails, the one is ended before this raises."""
+    task = asyncio.create_task(one)
+    try:
+        made = await other
+        return await task, made
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _by_meaning(asked: _Search, embedders: Embedders) -> _Near:
+    sought, warnings = await _embed(embedders, asked.survey, asked.wanted)
+    if sought is None:
+        return _Near(warnings=warnings)
+    given = (asked.tenant, asked.scope, sought.embedder, sought.vector)
+    if _index_is_worth_it(asked):
+        async with asked.database.transaction() as tx:
+            hits = await chunks.by_index(tx, *given, limit=asked.hits_max)
+        if len(hits) == asked.hits_max:
+            return _Near(sought, warnings, hits)
+    async with asked.database.connection() as connection:
+        return _Near(sought, warnings, await chunks.by_vector(connection, *given, limit=asked.hits_max))
+
+
+async def _by_words(asked: _Search) -> list[WordHit]:
+    survey, words = asked.survey, asked.words
+    own = language.configuration(asked.wanted.language) if asked.wanted.language else None
+    total = max(survey.chunks, survey.vectors) if asked.is_large else survey.chunks
+    common = COMMON_CHUNKS if asked.is_large else max(COMMON_CHUNKS_MIN, survey.chunks // COMMON_ONE_IN)
 
     def compose(likes: Mapping[int, Sequence[str]] | None = None) -> Wording:
-        owners = () if is_large else scope.owners
+        owners = () if asked.is_large else asked.scope.owners
         return query.compose(words, survey.lexemes, owners=owners, own_configuration=own, likes=likes)
 
-    async def look(wording: Wording) -> chunks.WordHits:
+    async def look(tx: Tx, wording: Wording, suspects: Mapping[int, str]) -> chunks.WordHits:
         options: dict[str, Any] = {"anchor": wording.anchor, "together": wording.together, "pairs": wording.pairs}
-        total = max(survey.chunks, survey.vectors) if is_large else survey.chunks
-        common = COMMON_CHUNKS if is_large else max(COMMON_CHUNKS_MIN, survey.chunks // COMMON_ONE_IN)
-        return await chunks.by_words(tx, tenant, scope, wording.terms, **options, chunks=total, common_at_chunks=common, limit=limit)
+        limits: dict[str, Any] = {"similar_max": query.SIMILAR_MAX, "chunks": total, "common_at_chunks": common, "limit": asked.hits_max}
+        return await chunks.by_words(tx, asked.tenant, asked.scope, wording.terms, **options, suspects=suspects, **limits)
 
     wording = compose()
     if not wording.terms:
         return []
-    hits = await look(wording)
-    unknown = [wording.places[at] for at in hits.missing if query.may_be_misspelled(words[wording.places[at]])]
-    if unknown and (likes := await _likes(tx, tenant, survey, wanted, words, unknown)):
-        hits = await look(compose(likes))
-    return list(_falling(hits.hits))
+    suspects = {at: words[place] for at, place in enumerate(wording.places) if query.may_be_misspelled(words[place])}
+    async with asked.database.connection() as connection:
+        found = await look(connection, wording, suspects)
+        meant = query.resembling(suspects, found.similar, asked.wanted.trigram_threshold)
+        if meant and (likes := await _likes(connection, asked, {wording.places[at]: likely for at, likely in meant.items()})):
+            found = await look(connection, compose(likes), {})
+    return list(_falling(found.hits))
 
 
 def _falling(hits: Sequence[WordHit]) -> Iterator[WordHit]:
     """The hits with scores that never rise: what only resembles the query's words counts no more than what has one, also in a fusion."""
     least = 1.0
     for hit in hits:
-        least = min(least, hit.score)
-        yield replace(hit, score=least)
+        if hit.score > least:
+            yield hit._replace(score=least)
+        else:
+            least = hit.score
+            yield hit
 
 
-async def _likes(tx: Tx, tenant: UUID, survey: Survey, wanted: Query, words: Sequence[str], unknown: Sequence[int]) -> dict[int, list[str]]:
-    """Lexemes of words that may be meant where the query has one that no chunk has; by its place."""
-    asked = [words[place] for place in unknown]
-    similar = await chunks.similar_words(tx, tenant, asked, limit=query.SIMILAR_MAX)
-    meant = query.resembling(asked, similar, wanted.trigram_threshold)
-    flat = [(at, word) for at, likely in meant.items() for word in likely]
-    if not flat:
-        return {}
-    configurations = sorted({name for by_name in survey.lexemes for name in by_name})
-    found = await chunks.lexemes(tx, tenant, [word for _, word in flat], configurations)
+async def _likes(tx: Tx, asked: _Search, meant: Mapping[int, Sequence[str]]) -> dict[int, list[str]]:
+    """Lexemes of the words that may be meant by those that no chunk has; by their places."""
+    flat = [(place, word) for place, likely in meant.items() for word in likely]
+    configurations = sorted({name for by_name in asked.survey.lexemes for name in by_name})
+    found = await chunks.lexemes(tx, asked.tenant, [word for _, word in flat], configurations)
     likes: dict[int, list[str]] = {}
-    for number, (at, _) in enumerate(flat):
-        likes.setdefault(unknown[at], []).extend(found.get(number, ()))
+    for number, (place, _) in enumerate(flat):
+        likes.setdefault(place, []).extend(found.get(number, ()))
     return likes
 
 
-async def _by_vector(tx: Tx, tenant: UUID, scope: Scope, sought: _Sought, *, limit: int, by_index: bool) -> list[VectorHit]:
-    if by_index:
-        hits = await chunks.by_index(tx, tenant, scope, sought.embedder, sought.vector, limit=limit)
-        if len(hits) == limit:
-            return hits
-    return await chunks.by_vector(tx, tenant, scope, sought.embedder, sought.vector, limit=limit)
+async def _best(asked: _Search, by_words: Sequence[WordHit], near: _Near) -> Result:
+    """The hits to give, with their texts."""
+    sought, active = near.sought, asked.survey.embedder
+    async with asked.database.connection() as connection:
+        cosines = {hit.key: hit.cosine for hit in near.hits}
+        unseen = [hit.key for hit in by_words if hit.key not in cosines]
+        if sought and unseen:
+            found = await chunks.cosines(connection, asked.tenant, unseen, sought.embedder, sought.vector)
+            cosines |= {hit.key: hit.cosine for hit in found}
+        ranked = _rank(by_words, near, cosines, asked.wanted)[: asked.wanted.pool]
+        rows = await chunks.read(connection, asked.tenant, [hit.key for hit in ranked], active.id if active else None)
+    return Result(_chosen(ranked, rows, cosines, asked.wanted, sought), near.warnings)
 
 
-def _rank(hits: _Hits, wanted: Query, sought: _Sought | None) -> list[Ranked[Key]]:
-    by_words = {(hit.doc_id, hit.index): hit.score for hit in hits.words}
-    if sought is None:
+def _rank(word_hits: Sequence[WordHit], near: _Near, cosines: Mapping[Key, float], wanted: Query) -> list[Ranked[Key]]:
+    by_words = {hit.key: hit.score for hit in word_hits}
+    if near.sought is None:
         # As the database ordered them: what only resembles the query's words comes after what has them, whatever the scores.
         return [Ranked(key, score) for key, score in by_words.items()]
-    least = sought.calibration.cosine(wanted.confidence)
-    near = {(hit.doc_id, hit.index): hit.cosine for hit in hits.vectors if hit.cosine >= least}
+    least = near.sought.calibration.cosine(wanted.confidence)
+    by_vector = {hit.key: hit.cosine for hit in near.hits if hit.cosine >= least}
     if wanted.mode == "vector":
-        return [Ranked(key, cosine) for key, cosine in near.items()]
+        return [Ranked(key, cosine) for key, cosine in by_vector.items()]
     if wanted.alpha < 1:
-        by_words = {key: score for key, score in by_words.items() if key in near or score >= wanted.words_min}
-        near |= {key: hits.cosines[key] for key in by_words if key in hits.cosines}
+        by_words = {key: score for key, score in by_words.items() if key in by_vector or score >= wanted.words_min}
+        by_vector |= {key: cosines[key] for key in by_words if key in cosines}
     # Cosines and not confidences: those are bent at the cut, and all that matters here is how far apart the hits are.
-    return rank.fuse(by_words, near, alpha=wanted.alpha)
+    return rank.fuse(by_words, by_vector, alpha=wanted.alpha)
 
 
-def _chosen(ranked: Sequence[Ranked[Key]], rows: Sequence[ChunkRow], hits: _Hits, wanted: Query, sought: _Sought | None) -> list[Found]:
+def _chosen(
+    ranked: Sequence[Ranked[Key]], rows: Sequence[ChunkRow], cosines: Mapping[Key, float], wanted: Query, sought: _Sought | None
+) -> list[Found]:
     """The hits to give, best first; those whose docs are gone meanwhile left out."""
     by_key = {(row.doc_id, row.index): row for row in rows}
     there = [hit for hit in ranked if hit.key in by_key]
@@ -293,7 +329,7 @@ def _chosen(ranked: Sequence[Ranked[Key]], rows: Sequence[ChunkRow], hits: _Hits
     found: list[Found] = []
     for hit in (there[place] for place in kept):
         if sought is not None and wanted.mode == "vector":
-            cosine = hits.cosines[hit.key]
+            cosine = cosines[hit.key]
             found.append(Found(by_key[hit.key], 1 - cosine, float(sought.calibration.confidence(cosine))))
         else:
             score = min(max(hit.score, 0.0), 1.0)
@@ -301,12 +337,8 @@ def _chosen(ranked: Sequence[Ranked[Key]], rows: Sequence[ChunkRow], hits: _Hits
     return found
 
 
-def _index_is_worth_it(scope: Scope, survey: Survey) -> bool:
-    if not survey.has_index or survey.chunks <= SMALL_CHUNKS_MAX:
+def _index_is_worth_it(asked: _Search) -> bool:
+    if not asked.survey.has_index or not asked.is_large:
         return False
     # The index reads until it has enough rows that pass the filter: a narrow filter would make it give up before.
-    return scope.metadata_filter is None or survey.docs > SMALL_CHUNKS_MAX
-
-
-def _active(survey: Survey) -> int | None:
-    return survey.embedder.id if survey.embedder else None
+    return asked.scope.metadata_filter is None or asked.survey.docs > SMALL_CHUNKS_MAX

@@ -24,7 +24,7 @@ from typing import Any, cast
 from mentha.core import lazy
 from mentha.core.config import Settings
 from mentha.core.errors import TemplateFailed, Unavailable
-from mentha.core.json import JsonInvalid, JsonObject, dumps, loads
+from mentha.core.json import JsonInvalid, JsonObject, JsonValue, dumps, loads
 from mentha.observe.events import TemplateWorkerEnded, TemplateWorkerStarted, emit
 from mentha.wire.default_template import DEFAULT_SYSTEM_TEMPLATE
 
@@ -46,14 +46,14 @@ _ANSWER_BYTES_EXTRA = 100_000
 # Without OpenSSL, which only `hashlib` would load and nothing uses, a worker is 3.5 MB smaller.
 _BOOT = """\
 import sys
-sys.path += sys.argv[2:]
+sys.path += sys.argv[3:]
 from importlib.util import find_spec
 if find_spec("_md5") and find_spec("_sha1"):
     sys.modules["_hashlib"] = None
-from mentha.sandbox.worker import main
-main(sys.argv[1])
+from importlib import import_module
+import_module(sys.argv.pop(1)).main(sys.argv[1])
 """
-_WORKER_NEEDS = ("mentha", "jinja2", "markupsafe", "orjson", "yaml")
+_WORKER_NEEDS = ("mentha", "jinja2", "markupsafe", "orjson", "yaml", "markdown_it", "mdurl")
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
@@ -67,10 +67,15 @@ _FAULTS = {
 
 
 class Templates:
-    """Renders templates. Starts nothing by itself; `close` it in the end. Belongs to one event loop."""
+    """Renders templates. Starts nothing by itself; `close` it in the end. Belongs to one event loop.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        worker: the module whose `main` is a worker. One that has functions serves `call` too.
+    """
+
+    def __init__(self, settings: Settings, *, worker: str = "mentha.sandbox.worker") -> None:
         self._settings = settings
+        self._worker = worker
         self._free_slots = asyncio.Semaphore(settings.template_workers_max)
         self._waiting = 0
         self._idle: list[_Worker] = []
@@ -102,6 +107,26 @@ class Templates:
             for index, text in zip(foreign, await self._render_foreign([templates[i] for i in foreign], foreign, variables), strict=True):
                 texts[index] = text
         return texts
+
+    async def call(self, function: str, arguments: str) -> JsonValue:
+        """What a function of the worker gives, under the limits of one render.
+
+        Args:
+            function: its name in the worker's table.
+            arguments: JSON: a list of the positional arguments, and an object of the named ones.
+
+        Raises:
+            TemplateFailed: the function failed or broke a limit; unlike that of `render`, the message may quote the arguments.
+            Unavailable: as in `render`.
+        """
+        body = b'{"call":%b,"arguments":%b}' % (dumps(function), arguments.encode())
+        if len(body) > REQUEST_BYTES_MAX:
+            raise TemplateFailed(f"{function} was given more than {REQUEST_BYTES_MAX // 1_000_000} MB")
+        async with self._slot():
+            answer = await self._ask_twice(struct.pack("<I", len(body)) + body)
+        if "result" in answer:
+            return answer["result"]
+        raise self._failure(answer, 0)
 
     async def close(self) -> None:
         """End all workers and wait until they are gone. Renders in flight fail with `Unavailable`. A second call changes nothing."""
@@ -193,7 +218,7 @@ class Templates:
         return await self._start()
 
     async def _start(self) -> "_Worker":
-        worker = await _start_worker(self._settings)
+        worker = await _start_worker(self._settings, self._worker)
         self._live.add(worker)
         emit(TemplateWorkerStarted(pid=worker.process.pid))
         try:
@@ -319,7 +344,7 @@ class _Worker:
         emit(TemplateWorkerEnded(pid=self.process.pid, why=why))
 
 
-async def _start_worker(settings: Settings) -> _Worker:
+async def _start_worker(settings: Settings, module: str) -> _Worker:
     options = {
         "parent_pid": os.getpid(),
         "timeout_s": settings.template_timeout_s,
@@ -330,6 +355,7 @@ async def _start_worker(settings: Settings) -> _Worker:
     try:
         process = await asyncio.create_subprocess_exec(
             *python,
+            module,
             dumps(options).decode(),
             *_folders(),
             stdin=PIPE,

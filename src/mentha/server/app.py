@@ -15,6 +15,8 @@ from mentha.api import (
     chat,
     conversations,
     docs,
+    executions,
+    files,
     gateway,
     health,
     jobs,
@@ -22,9 +24,12 @@ from mentha.api import (
     openapi,
     pages,
     projects,
+    schedules,
     secrets,
     sessions,
+    tasks,
     tools,
+    transitions,
     usage,
     users,
 )
@@ -38,13 +43,18 @@ CORS_MAX_AGE_S = 3_600
 ROUTERS = (
     chat,
     sessions,
+    executions,
+    transitions,
     agents,
     users,
     tools,
+    tasks,
+    schedules,
     projects,
     openai_responses,
     conversations,
     gateway,
+    files,
     secrets,
     jobs,
     usage,
@@ -89,7 +99,7 @@ def build(runtime: Any) -> Edge:
         expose_headers=["*"],
         max_age=CORS_MAX_AGE_S,
     )
-    return Edge(app, body_bytes_max=runtime.settings.body_bytes_max)
+    return Edge(app, body_bytes_max=runtime.settings.body_bytes_max, file_bytes_max=runtime.settings.file_bytes_max)
 
 
 class _Cors(CORSMiddleware):

@@ -99,6 +99,11 @@ async def rotate(settings: Settings, database: Database, *, told: Callable[[int]
             after = (tools[-1].tenant, tools[-1].id)
             moved += len(tools)
             told(moved)
+        begin = (NOBODY, NOBODY, 0)
+        while tasks := await _move_tasks(database, vault, key_id, begin):
+            begin = (tasks[-1].tenant, tasks[-1].task_id, tasks[-1].version)
+            moved += len(tasks)
+            told(moved)
         if await _end(settings, database, key_id):
             return Rotation(moved, key_id)
     raise ConfigInvalid("some secrets are still encrypted with the previous key: run `mentha secrets rotate` again")
@@ -106,7 +111,7 @@ async def rotate(settings: Settings, database: Database, *, told: Callable[[int]
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """What was given up: how many secrets, and how many tools had some of their own."""
+    """What was given up: how many secrets, and how many tools, those of a task's version together, had some of their own."""
 
     secrets: int
     tools: int
@@ -239,6 +244,18 @@ async def _move_tools(database: Database, vault: Vault, key_id: str, after: tupl
     return rows
 
 
+async def _move_tasks(database: Database, vault: Vault, key_id: str, after: tuple[UUID, UUID, int]) -> list[sealing.TaskRow]:
+    """Encrypt the secrets in the tools of the next versions of tasks anew; gives those, none at the end."""
+    async with database.transaction() as tx:
+        rows = await sealing.others_of_tasks(tx, key_id, after=after, rows_max=ROWS_AT_ONCE)
+        for row in rows:
+            try:
+                await sealing.move_task(tx, vault, row, key_id)
+            except SecretsUnavailable as error:
+                raise ConfigInvalid(f"{error.message}: its owner has to delete the task; then run `mentha secrets rotate` again") from None
+    return rows
+
+
 def _anew(vault: Vault, row: Row, key_id: str) -> Sealed:
     return vault.encrypt(row.tenant, row.sealed.id, vault.decrypt(row.tenant, row.sealed), key_id=key_id)
 
@@ -247,7 +264,7 @@ async def _end(settings: Settings, database: Database, key_id: str) -> bool:
     """Forget the old key where no secret has it any more. Returns whether that is so."""
     async with database.transaction() as tx:
         await encryption_keys.lock(tx)
-        if not await sealing.others(tx, key_id, after=(NOBODY, NOBODY), rows_max=ROWS_AT_ONCE):
+        if not await sealing.is_any_left(tx, key_id):
             await encryption_keys.retire(tx)
         ended = (await encryption_keys.in_use(tx)).all == (key_id,)
     # After that is committed: a key too many in the file does no harm, one too few would.

@@ -19,6 +19,8 @@ from mentha.observe.metrics import Metrics
 from mentha.providers.embedders import Embedders
 from mentha.providers.service import Providers
 from mentha.recall.index import Learned
+from mentha.sandbox.expressions import Expressions
+from mentha.sandbox.extract import Extractor
 from mentha.sandbox.templates import Templates
 from mentha.server import database as databases
 from mentha.server import encryption, first_key, system_ops
@@ -27,11 +29,17 @@ from mentha.server.first_key import FirstKey
 from mentha.server.secrets import Secrets
 from mentha.store import embedded
 from mentha.store import embedders as rows
+from mentha.store.blobs import Blobs
 from mentha.store.meter import Meter
 from mentha.store.pool import Database
+from mentha.tools.attachments import Attachments
 from mentha.tools.outbound import Outbound
 from mentha.tools.run import Toolbox
 from mentha.tools.system import Operation
+from mentha.workflow import effects
+from mentha.workflow.plans import Plans
+from mentha.workflow.runs import Runs
+from mentha.workflow.watch import Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +54,22 @@ class Runtime:
     embedders: Embedders
     learned: Learned
     templates: Templates
+    attachments: Attachments
     vault: Vault
     secrets: Secrets
     turns: Turns
     meter: Meter
     gateway: Gateway
+    plans: Plans
+    watch: Watch
+    runs: Runs
     metrics: Metrics
     made_key: FirstKey | None
+
+    @property
+    def blobs(self) -> Blobs:
+        """Where the bytes of files are."""
+        return self.attachments.blobs
 
 
 @asynccontextmanager
@@ -70,11 +87,7 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         first_key.check(settings)
     encryption.check(settings)
     async with AsyncExitStack() as stack:
-        metrics = Metrics()
-        observe.subscribe(metrics.subscribe)
-        stack.callback(observe.unsubscribe, metrics.subscribe)
-        if settings.otlp_endpoint:
-            stack.callback(trace.install(settings.otlp_endpoint))
+        metrics = _metrics(stack, settings)
         place = await databases.find(settings)
         stack.push_async_callback(asyncio.to_thread, place.release)
         if place.server is not None:
@@ -82,8 +95,7 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         await databases.prepare_schema(place, settings)
         database = await databases.connect(place, settings)
         stack.push_async_callback(database.close)
-        meter = Meter(database)
-        stack.push_async_callback(meter.close)
+        meter = _meter(stack, database)
         made_key = await first_key.ensure(settings, database) if serves else None
         vault = await encryption.open_vault(settings, database)
         secrets = Secrets(settings, database, vault)
@@ -97,29 +109,62 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         stack.push_async_callback(templates.close)
         operations: dict[str, Operation] = {}
         tools = Toolbox(settings, Outbound(settings), operations, secrets.values, secrets.unsealed)
-        turns = Turns(Parts(settings, database, providers, embedders, templates, secrets.provider_keys, tools, meter))
-        identity = Identity(settings, database)
+        attachments = _attachments(stack, settings, database)
+        turns = Turns(Parts(settings, database, providers, embedders, templates, secrets.provider_keys, tools, attachments, meter))
+        watch = Watch(database)
+        stack.callback(watch.close)
+        plans = Plans()
+        expressions = Expressions(settings)
+        stack.push_async_callback(expressions.aclose)
+        doing = effects.Parts(settings, database, providers, expressions, tools, vault, secrets.provider_keys, attachments)
+        runs = Runs(settings, database, effects.Effects(doing), watch, plans)
         await _tell_of_embedder(database, embedders)
         runtime = Runtime(
             settings,
             place,
             database,
-            identity,
+            Identity(settings, database),
             providers,
             embedders,
             Learned(),
             templates,
+            attachments,
             vault,
             secrets,
             turns,
             meter,
             Gateway(settings, providers, meter),
+            plans,
+            watch,
+            runs,
             metrics,
             made_key,
         )
         # Tools can chat, and chats use tools: here the two meet.
         operations.update(system_ops.table(runtime))
         yield runtime
+
+
+def _metrics(stack: AsyncExitStack, settings: Settings) -> Metrics:
+    """The figures, which count from now on, and traces where they are wanted."""
+    metrics = Metrics()
+    observe.subscribe(metrics.subscribe)
+    stack.callback(observe.unsubscribe, metrics.subscribe)
+    if settings.otlp_endpoint:
+        stack.callback(trace.install(settings.otlp_endpoint))
+    return metrics
+
+
+def _attachments(stack: AsyncExitStack, settings: Settings, database: Database) -> Attachments:
+    extractor = Extractor(settings)
+    stack.push_async_callback(extractor.close)
+    return Attachments(settings, database, Blobs(settings), extractor)
+
+
+def _meter(stack: AsyncExitStack, database: Database) -> Meter:
+    meter = Meter(database)
+    stack.push_async_callback(meter.close)
+    return meter
 
 
 async def _tell_of_embedder(database: Database, embedders: Embedders) -> None:

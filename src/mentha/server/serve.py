@@ -91,6 +91,7 @@ class _Stopping:
         observe.emit(ServerStopping(signal=number.name, running=self._runtime.turns.count, grace_s=grace_s))
         self._drain = asyncio.create_task(self._runtime.turns.drain(grace_s))
         self._worker.stop()
+        self._runtime.watch.close()
         self._server.should_exit = True
 
 

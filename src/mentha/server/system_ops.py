@@ -1,16 +1,15 @@
 """What tools of type `system` can call: one table, name → operation, over the same functions that the API's handlers call.
 
 Everything is within the caller's tenant, and checked by the same shapes as a request over HTTP. Answers are those of the API, but for
-lists, which are bare, and vectors, which no model can read. Tasks and executions join when they exist.
+lists, which are bare, and vectors, which no model can read. Those on tasks and executions are in `system_tasks.py`.
 """
 
 import hashlib
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic import TypeAdapter
 
 from mentha.api import docs as docs_api
 from mentha.auth.vault import Vault
@@ -20,37 +19,26 @@ from mentha.core import clock
 from mentha.core.clock import iso
 from mentha.core.ids import new_id
 from mentha.core.json import JsonObject, JsonValue, loads
+from mentha.server import system_tasks
+from mentha.server.system_arguments import checked, id_of, page_of, shown, valid
 from mentha.store import agents, docs, entries, jobs, sealing, sessions, tools, users
 from mentha.store.chunks import OwnerKind, owner_of
 from mentha.store.pool import Tx
 from mentha.tools.calls import ToolFailed
 from mentha.tools.system import DEPTH_MAX, Caller, Operation
-from mentha.wire import filters
 from mentha.wire.agents import CreateAgentRequest, CreateOrUpdateAgentRequest, PatchAgentRequest, UpdateAgentRequest
 from mentha.wire.chat import ChatInput
-from mentha.wire.common import LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX, OFFSET_MAX, Direction, Page, SortBy, Wire
 from mentha.wire.docs import CreateDocRequest, DocSearchRequest, EmbedQueryRequest
 from mentha.wire.entries import SOURCES_DEFAULT
 from mentha.wire.sessions import CreateOrUpdateSessionRequest, CreateSessionRequest, PatchSessionRequest, UpdateSessionRequest
 from mentha.wire.tools import CreateToolRequest, PatchToolRequest, UpdateToolRequest
 from mentha.wire.users import CreateOrUpdateUserRequest, CreateUserRequest, PatchUserRequest, UpdateUserRequest
 
-M = TypeVar("M", bound=BaseModel)
 # A statement or two within the caller's tenant; what it gives is shown as JSON.
 Work = Callable[[Tx, UUID, JsonObject], Awaitable[Any]]
-FAULTS_MAX = 10
 # A model reads no vectors, and has the query that it made.
 SEARCH_DEFAULTS: JsonObject = {"mode": "hybrid", "include_embeddings": False}
 _SEARCH: TypeAdapter[Any] = TypeAdapter(DocSearchRequest)
-
-
-class _Listed(Wire):
-    limit: int = Field(LIST_LIMIT_DEFAULT, ge=1)
-    offset: int = Field(0, ge=0, le=OFFSET_MAX)
-    sort_by: SortBy = "created_at"
-    direction: Direction = "desc"
-    metadata_filter: dict[str, Any] | None = None
-    project: str | None = None
 
 
 def table(runtime: Any) -> dict[str, Operation]:
@@ -60,13 +48,13 @@ def table(runtime: Any) -> dict[str, Operation]:
         found[name] = _in_transaction(runtime, work)
     for kind in ("agent", "user"):
         found |= _docs_of(runtime, kind)
-    return {**found, "session.chat": _chat(runtime), "doc.embed": _embed(runtime)}
+    return {**found, **system_tasks.table(runtime), "session.chat": _chat(runtime), "doc.embed": _embed(runtime)}
 
 
 def _in_transaction(runtime: Any, work: Work) -> Operation:
     async def run(caller: Caller, given: JsonObject) -> JsonValue:
         async with runtime.database.transaction() as tx:
-            return _shown(await work(tx, caller.tenant, given))
+            return shown(await work(tx, caller.tenant, given))
 
     return run
 
@@ -189,12 +177,12 @@ def _docs_of(runtime: Any, kind: OwnerKind) -> dict[str, Operation]:
 
     async def create(caller: Caller, given: JsonObject) -> JsonValue:
         body = checked(CreateDocRequest, given)
-        return _shown(await docs_api.create_in(runtime, caller.tenant, kind, id_of(given, f"{kind}_id"), body))
+        return shown(await docs_api.create_in(runtime, caller.tenant, kind, id_of(given, f"{kind}_id"), body))
 
     async def search(caller: Caller, given: JsonObject) -> JsonValue:
         owner_id = id_of(given, f"{kind}_id")
         fields = {name: value for name, value in given.items() if value is not None}
-        body = _valid(lambda: _SEARCH.validate_python({**SEARCH_DEFAULTS, **fields}))
+        body = valid(lambda: _SEARCH.validate_python({**SEARCH_DEFAULTS, **fields}))
         return await docs_api.search_in(runtime, caller.tenant, kind, owner_id, body)
 
     return {f"{kind}.doc.create": create, f"{kind}.doc.search": search}
@@ -222,6 +210,7 @@ def _chat(runtime: Any) -> Operation:
             fingerprint=hashlib.sha256(turn_id.bytes).digest(),
             head=Head(turn_id, clock.now()),
             depth=caller.depth + 1,
+            executions=caller.executions,
         )
         running = await runtime.turns.begin(request)
         return loads(await running.answer())
@@ -252,64 +241,3 @@ def _deleting(name: str, delete: Callable[[Tx, UUID, UUID], Awaitable[Any]]) -> 
 
 def _gone(target: UUID, deleted_at: Any) -> JsonObject:
     return {"id": str(target), "deleted_at": iso(deleted_at), "jobs": []}
-
-
-def id_of(given: JsonObject, name: str) -> UUID:
-    """An id among the arguments.
-
-    Raises:
-        ToolFailed: it is none.
-    """
-    try:
-        return UUID(str(given.get(name)))
-    except ValueError:
-        raise ToolFailed(f"`{name}` must be a UUID") from None
-
-
-def page_of(given: JsonObject) -> Page:
-    """How to list.
-
-    Raises:
-        ToolFailed: an argument is not what it should be.
-    """
-    wanted = checked(_Listed, {name: value for name, value in given.items() if value is not None})
-    wanted_of = wanted.metadata_filter or {}
-    predicate = _valid(lambda: filters.to_jsonpath(wanted_of))
-    limit = min(wanted.limit, LIST_LIMIT_MAX)
-    return Page(
-        limit=limit,
-        offset=wanted.offset,
-        sort_by=wanted.sort_by,
-        direction=wanted.direction,
-        metadata_filter=predicate,
-        project=wanted.project,
-    )
-
-
-def checked(model: type[M], given: JsonObject) -> M:
-    """The arguments in the shape of a request.
-
-    Raises:
-        ToolFailed: they do not fit it; the message says where, without the values.
-    """
-    return _valid(lambda: model.model_validate(given))
-
-
-T = TypeVar("T")
-
-
-def _valid(make: Callable[[], T]) -> T:
-    try:
-        return make()
-    except ValidationError as error:
-        faults = error.errors(include_input=False, include_url=False, include_context=False)[:FAULTS_MAX]
-        told = "; ".join(f"`{'.'.join(str(part) for part in fault['loc'])}`: {fault['msg']}" for fault in faults)
-        raise ToolFailed(f"the arguments are not right: {told}") from None
-    except PydanticCustomError as error:
-        raise ToolFailed(f"the arguments are not right: {error.message()}") from None
-
-
-def _shown(value: Any) -> JsonValue:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json", by_alias=True)
-    return [_shown(item) for item in value] if isinstance(value, list) else value

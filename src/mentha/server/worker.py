@@ -16,11 +16,12 @@ from mentha.core.config import Settings
 from mentha.core.errors import Unavailable
 from mentha.observe.events import SweepFailed
 from mentha.recall import index
-from mentha.server import signals
+from mentha.server import clearing, signals
 from mentha.server.runtime import Runtime, open_runtime
 from mentha.store import delivery, maintenance, queue
 from mentha.store.pool import Tx
 from mentha.store.queue import Consumer, Job
+from mentha.workflow import runs, schedules
 
 Handler = Callable[[Runtime, Job], Coroutine[Any, Any, None]]
 
@@ -29,6 +30,7 @@ HANDLERS: dict[str, Handler] = {
     index.KIND: index.handle,
     index.INDEX_KIND: index.build,
     summarise.KIND: summarise.handle,
+    runs.KIND: runs.handle,
 }
 
 
@@ -63,6 +65,12 @@ async def _purge_usage(runtime: Runtime) -> None:
     await _purge(runtime, lambda tx: maintenance.purge_usage(tx, older_than_s=runtime.settings.usage_keep_s))
 
 
+async def _purge_executions(runtime: Runtime) -> None:
+    keep_s = runtime.settings.executions_keep_s
+    if keep_s:
+        await _purge(runtime, lambda tx: maintenance.purge_executions(tx, older_than_s=keep_s))
+
+
 async def _purge_log(runtime: Runtime) -> None:
     await _purge(runtime, lambda tx: queue.purge_log(tx, older_than_s=LOG_KEEP_S))
 
@@ -70,9 +78,12 @@ async def _purge_log(runtime: Runtime) -> None:
 SWEEPS: dict[str, Sweep] = {
     "documents to index": Sweep(2.0, index.sweep),
     "sessions to summarise": Sweep(5.0, summarise.sweep),
+    "schedules": Sweep(1.0, schedules.sweep),
     "purge answers": Sweep(60.0, _purge_turns),
     "purge jobs": Sweep(3_600.0, _purge_jobs),
     "purge usage": Sweep(3_600.0, _purge_usage),
+    "blobs to delete": Sweep(30.0, lambda runtime: clearing.clear(runtime.database, runtime.blobs)),
+    "purge executions": Sweep(60.0, _purge_executions),
     "purge queue log": Sweep(300.0, _purge_log),
 }
 
@@ -93,11 +104,13 @@ class Worker:
         self._sweeping: list[asyncio.Task[None]] = []
         self._ending: asyncio.Task[None] | None = None
         self._cut = asyncio.Event()
+        self._lease_s = lease_s
 
     def start(self) -> None:
         """Begin, in tasks of its own; after `stop` this does nothing."""
         if self._ending is None and self._taking is None:
             self._taking = asyncio.create_task(self._consumer.run())
+            self._runtime.runs.start(lease_s=self._lease_s)
             self._sweeping = [asyncio.create_task(_sweep(self._runtime, name, sweep)) for name, sweep in SWEEPS.items()]
 
     def stop(self) -> None:
@@ -130,7 +143,9 @@ class Worker:
         if self._taking is None:
             return
         cut = asyncio.create_task(self._cut.wait())
+        running = asyncio.create_task(self._runtime.runs.stop(cut, self._runtime.settings.shutdown_grace_s))
         await asyncio.wait((self._taking, cut), timeout=self._runtime.settings.shutdown_grace_s, return_when=asyncio.FIRST_COMPLETED)
+        await running
         cut.cancel()
         await self._consumer.cut_off()
         # A database that is away can't be told; the jobs are delivered again when the lease is over.

@@ -101,7 +101,7 @@ RETIRE = "DELETE FROM encryption_keys k WHERE k.state = 'previous' AND NOT EXIST
 
 
 async def retire(tx: Tx) -> None:
-    """Forget previous keys that no secret is encrypted with any more. Look into the tools before, which have their secrets in themselves."""
+    """Forget previous keys that no secret is encrypted with any more. Look before with `sealing.is_any_left`: tools have their secrets in themselves."""
     await tx.execute(RETIRE)
 
 

@@ -20,6 +20,7 @@ _GONE = (
 _CONFLICTS = {
     "project_canonical_name_taken": "a project with this canonical_name exists",
     "agent_canonical_name_taken": "an agent with this canonical_name exists",
+    "task_canonical_name_taken": "a task with this canonical_name exists",
     "tool_name_taken": "the agent has a tool with this name",
     "tenant_name_taken": "a tenant with this name exists",
     "api_key_digest_taken": "this key is in use already",
@@ -29,8 +30,12 @@ _CONFLICTS = {
 }
 _MISSING = {
     "tool_agent_exists": "No agent found during create",
+    "task_agent_exists": "No agent found during create",
     "doc_agent_exists": "No agent found during create",
     "doc_user_exists": "No user found during create",
+    "file_agent_exists": "No agent found during create",
+    "file_user_exists": "No user found during create",
+    "file_project_exists": "No project found",
     "agent_project_exists": "No project found",
     "user_project_exists": "No project found",
     "turn_session_exists": "No session found",
@@ -40,10 +45,17 @@ _MISSING = {
     "session_agent_session_exists": "No session found",
     "tool_run_session_exists": "No session found",
     "tool_round_run_exists": "No session found",
+    "execution_task_exists": "No task found during create",
+    "execution_session_exists": "No session found",
+    "execution_user_exists": "No user found",
+    "transition_execution_exists": "No execution found",
+    "schedule_task_exists": "No task found during create",
     "tool_call_round_exists": "No session found",
 }
 _BROKEN = {
     "agent_about_length": "about: at most 16,000 characters",
+    "file_description_length": "description: at most 16,000 characters",
+    "file_not_empty": "content: an empty file can't be stored",
     "agent_template_not_blank": "default_system_template: must not be blank",
     "session_situation_not_blank": "situation: must not be blank; leave it out or send null",
     "session_template_not_blank": "system_template: must not be blank; leave it out or send null",

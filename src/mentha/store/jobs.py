@@ -1,4 +1,7 @@
-"""Background work in PostgreSQL: the truth behind `GET /jobs/{id}`. Who works writes here how far it is; a job that has ended stays as it is."""
+"""Background work in PostgreSQL: the truth behind `GET /jobs/{id}`. Who works writes here how far it is; a job that has ended stays as it is.
+
+The job of an execution has its id, and no row of its own: it is what the execution is.
+"""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -11,6 +14,11 @@ from mentha.wire.jobs import JobStatus
 GET = """
 SELECT x.id, x.created_at, x.updated_at, x.name, x.reason, x.progress IS NOT NULL AS has_progress, COALESCE(x.progress, 0) AS progress, x.state
 FROM jobs x WHERE x.tenant_id = $1 AND x.id = $2
+UNION ALL
+SELECT e.id, e.created_at, e.updated_at, 'run task ' || e.task_id, COALESCE(e.error, ''), false, 0,
+    CASE e.status WHEN 'queued' THEN 'pending' WHEN 'succeeded' THEN 'succeeded' WHEN 'failed' THEN 'failed' WHEN 'cancelled' THEN 'aborted'
+        ELSE 'in_progress' END
+FROM executions e WHERE e.tenant_id = $1 AND e.id = $2
 """
 CREATE = "INSERT INTO jobs (tenant_id, id, kind, name) VALUES ($1, $2, $3, $4)"
 PROGRESS = """

@@ -58,12 +58,13 @@ async def read(tx: Tx, tenant: UUID, run_id: UUID) -> dict[int, StoredRound]:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A turn that runs tools, and what tells that a later request is the same one."""
+    """What runs tools: a turn, with what tells that a later request is the same one, or a step of an execution, whose id tells that."""
 
     id: UUID
-    session_id: UUID
-    fingerprint: bytes
-    idempotency_key: str | None
+    session_id: UUID | None = None
+    fingerprint: bytes = b""
+    idempotency_key: str | None = None
+    execution_id: UUID | None = None
 
 
 ROUND = """
@@ -87,6 +88,11 @@ WITH run AS (
     ON CONFLICT (tenant_id, id) DO NOTHING RETURNING id
 ), {ROUND}
 """
+FIRST_ROUND_OF_EXECUTION = f"""
+WITH run AS (
+    INSERT INTO tool_runs (tenant_id, id, execution_id, fingerprint) VALUES ($1, $2, $9, '') ON CONFLICT (tenant_id, id) DO NOTHING RETURNING id
+), {ROUND}
+"""
 
 
 async def begin_round(tx: Tx, tenant: UUID, run: Run, number: int, message: bytes, calls: Sequence[NewCall], *, first: bool) -> bool:
@@ -97,6 +103,8 @@ async def begin_round(tx: Tx, tenant: UUID, run: Run, number: int, message: byte
     """
     columns = [[getattr(call, name) for call in calls] for name in ("position", "call_id", "tool", "arguments_digest")]
     given = (tenant, run.id, number, message, *columns)
+    if first and run.execution_id:
+        return await tx.fetchval(FIRST_ROUND_OF_EXECUTION, *given, run.execution_id) == 1
     if first:
         return await tx.fetchval(FIRST_ROUND, *given, run.session_id, run.fingerprint, run.idempotency_key) == 1
     return await tx.fetchval(NEXT_ROUND, *given) == 1

@@ -60,6 +60,18 @@ async def get(tx: Tx, tenant: UUID, agent_id: UUID, tool_id: UUID) -> Tool:
     return tool_of(_found(await tx.fetchrow(GET, tenant, agent_id, tool_id), "get"))
 
 
+SEALED = (
+    "SELECT x.id, x.name, x.type, x.description, x.spec FROM tools x WHERE x.tenant_id = $1 AND x.agent_id = $2 ORDER BY x.created_at, x.id"
+)
+
+
+async def sealed(tx: Tx, tenant: UUID, agent_id: UUID) -> list[JsonObject]:
+    """All tools of an agent as create-tool objects with their `id`, the oldest first; their secrets stay sealed. For whoever runs them."""
+    rows = await tx.fetch(SEALED, tenant, agent_id)
+    named = ("name", "type", "description")
+    return [{"id": str(row["id"]), **{name: row[name] for name in named}, row["type"]: row["spec"]} for row in rows]
+
+
 GET_LOCKED = f"{GET} FOR UPDATE"
 UPDATE = f"""
 UPDATE tools x SET name = $4, type = $5, description = $6, spec = $7, updated_at = now()

@@ -6,13 +6,15 @@ requests.py (pure) → outbound → answer
 import base64
 import dataclasses
 import re
+from dataclasses import dataclass
 from uuid import UUID
 
 from mentha.core.json import JsonInvalid, JsonObject, JsonValue, loads_hostile
 from mentha.tools import offer
 from mentha.tools.calls import ToolFailed
 from mentha.tools.outbound import Outbound, OutboundCall, OutboundResponse
-from mentha.tools.requests import request_of
+from mentha.tools.requests import PARTS, request_of
+from mentha.wire.api_calls import placeholders
 
 # Source: section 5.4 of the tasks' spec; 425, 500 and 502 are ours.
 RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504, 524})
@@ -20,7 +22,31 @@ _TEXTUAL = re.compile(r"text/|application/(?:.*[+/.-])?(?:xml|javascript|x-www-f
 _CHARSET = re.compile(r"charset\s*=\s*\"?([\w.:-]+)", re.IGNORECASE)
 
 
-async def run(outbound: Outbound, tenant: UUID, tool: JsonObject, filled: JsonObject, arguments: JsonObject) -> JsonObject:
+@dataclass(frozen=True, slots=True)
+class How:
+    """How a call differs from those that models make.
+
+    Attributes:
+        by_parts: its arguments are the parts of a request, whatever the tool's schema says.
+        content_always: the body stands in `content` in base64, JSON or not, as the original's tasks have it.
+        key: sent as `Idempotency-Key`, unless the tool or the call sends one.
+    """
+
+    by_parts: bool = False
+    content_always: bool = False
+    key: str | None = None
+
+
+def are_parts(tool: JsonObject, given: JsonObject) -> bool:
+    """Whether an author gives the parts of a request (`json`, `params`, …), and not the fields that the tool's schema names."""
+    fields = _fields(tool)
+    names = set(given) - set(placeholders(tool["api_call"]["url"]))
+    return names <= PARTS and not (names and names <= set(fields))
+
+
+async def run(
+    outbound: Outbound, tenant: UUID, tool: JsonObject, filled: JsonObject, arguments: JsonObject, how: How | None = None
+) -> JsonObject:
     """Send the request of a call.
 
     Args:
@@ -34,8 +60,8 @@ async def run(outbound: Outbound, tenant: UUID, tool: JsonObject, filled: JsonOb
         ToolFailed: the arguments make no request, or the answer's status is not 2xx: its members have the answer.
         OutboundError: it was not sent, or not answered.
     """
-    offered = offer.function_of(tool)["parameters"].get("properties") or {}
-    request = request_of(filled, offered, arguments)
+    how = how or How()
+    request = request_of(filled, {name: {} for name in PARTS} if how.by_parts else _fields(tool), arguments)
     limits = outbound.limits
     if request.timeout_s is not None:
         limits = dataclasses.replace(limits, timeout_s=request.timeout_s)
@@ -44,27 +70,33 @@ async def run(outbound: Outbound, tenant: UUID, tool: JsonObject, filled: JsonOb
             tenant=tenant,
             method=request.method,
             url=request.url,
-            headers=request.headers,
+            headers={"idempotency-key": how.key, **request.headers} if how.key else request.headers,
             body=request.body,
             follow_redirects=request.follow_redirects,
         ),
         limits=limits,
     )
-    result = result_of(response, with_content=request.with_content)
+    result = result_of(response, with_content=request.with_content, content_always=how.content_always)
     if not 200 <= response.status < 300:
         raise ToolFailed(f"the server answered with status {response.status}", retry=response.status in RETRIED, more=result)
     return result
 
 
-def result_of(response: OutboundResponse, *, with_content: bool) -> JsonObject:
-    """An answer as a model gets it; a body that is JSON stands there once, parsed."""
+def result_of(response: OutboundResponse, *, with_content: bool, content_always: bool = False) -> JsonObject:
+    """An answer as a model gets it; a body that is JSON stands there once, parsed, unless its `content` is wanted too."""
     headers: dict[str, str] = {}
     for name, value in response.headers:
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     result: JsonObject = {"status_code": response.status, "headers": headers, "json": _json(response.body)}
-    if with_content and response.body and result["json"] is None:
+    if with_content and content_always:
+        result["content"] = base64.b64encode(response.body).decode()
+    elif with_content and response.body and result["json"] is None:
         result |= _content(response.body, headers.get("content-type", ""))
     return result
+
+
+def _fields(tool: JsonObject) -> JsonObject:
+    return offer.function_of(tool)["parameters"].get("properties") or {}
 
 
 def _json(body: bytes) -> JsonValue:

@@ -1,4 +1,4 @@
-"""What a turn has done with tools, kept in the database while it runs, so that a turn that was cut short goes on where it was.
+"""What a turn, or a step of an execution, has done with tools, kept while it runs: cut short, it goes on where it was.
 
 A later run of the same request is told from a mere repetition of its words like everywhere else (ruling 12): it says that it is a retry, or
 carries the same `Idempotency-Key`. Only turns that run tools on the server write here.
@@ -29,16 +29,16 @@ class Turn:
 
 
 class Kept:
-    """A journal in the database. Make it with `open_journal`.
+    """A journal in the database. Make it with `open_journal`, or with `open_run`.
 
     Args:
-        run_id: the id of the turn that began it, which an earlier process may have done.
+        run: its id is that of the turn that began it, which an earlier process may have done.
     """
 
-    def __init__(self, database: Database, turn: Turn, run_id: UUID, rounds: dict[int, StoredRound]) -> None:
+    def __init__(self, database: Database, tenant: UUID, run: Run, rounds: dict[int, StoredRound]) -> None:
         self._database = database
-        self._turn = turn
-        self._run_id = run_id
+        self._tenant = tenant
+        self._run = run
         self._rounds = rounds
         self._is_begun = bool(rounds)
 
@@ -53,15 +53,13 @@ class Kept:
         Raises:
             Unavailable: the database is away; nothing is run that could not be remembered.
         """
-        turn = self._turn
         new = [NewCall(call.position, call.id, call.name, call.digest) for call in calls]
         first, self._is_begun = not self._is_begun, True
-        run = Run(self._run_id, turn.session_id, turn.fingerprint, turn.idempotency_key)
         async with self._database.connection() as connection:
-            if await tool_calls.begin_round(connection, turn.tenant, run, number, _written(completion), new, first=first):
+            if await tool_calls.begin_round(connection, self._tenant, self._run, number, _written(completion), new, first=first):
                 return completion
             # Another process goes on with the same turn, and was first; or the session is gone, and nothing will be stored of this turn.
-            self._rounds = await tool_calls.read(connection, turn.tenant, self._run_id)
+            self._rounds = await tool_calls.read(connection, self._tenant, self._run.id)
         return self.completion(number) or completion
 
     def result(self, number: int, call: Call) -> str | None:
@@ -77,7 +75,7 @@ class Kept:
             Unavailable: the database is away.
         """
         async with self._database.connection() as connection:
-            await tool_calls.finish(connection, self._turn.tenant, self._run_id, number, call.position, text.encode())
+            await tool_calls.finish(connection, self._tenant, self._run.id, number, call.position, text.encode())
 
 
 async def open_journal(database: Database, turn: Turn, *, within_s: float) -> Kept:
@@ -97,8 +95,22 @@ async def open_journal(database: Database, turn: Turn, *, within_s: float) -> Ke
                 within_s=within_s,
             )
             if before is not None:
-                return Kept(database, turn, before, await tool_calls.read(connection, turn.tenant, before))
-    return Kept(database, turn, turn.id, {})
+                return Kept(database, turn.tenant, _run_of(turn, before), await tool_calls.read(connection, turn.tenant, before))
+    return Kept(database, turn.tenant, _run_of(turn, turn.id), {})
+
+
+async def open_run(database: Database, tenant: UUID, run: Run) -> Kept:
+    """The journal of a run whose id is the same whenever it is begun anew: that of an execution's step.
+
+    Raises:
+        Unavailable: the database is away.
+    """
+    async with database.connection() as connection:
+        return Kept(database, tenant, run, await tool_calls.read(connection, tenant, run.id))
+
+
+def _run_of(turn: Turn, run_id: UUID) -> Run:
+    return Run(run_id, turn.session_id, turn.fingerprint, turn.idempotency_key)
 
 
 def _written(completion: Completion) -> bytes:

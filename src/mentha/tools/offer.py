@@ -4,10 +4,10 @@ What a tool fixes is left out of what the model is asked for: a key in the query
 A tool is a JSON object with `name`, `type`, `description` and the member that is named like the type (`wire.tools.plain`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
-from mentha.core.json import JsonObject
+from mentha.core.json import JsonObject, JsonValue
 from mentha.wire import integrations, system_calls
 from mentha.wire.api_calls import placeholders
 from mentha.wire.schemas import Schema, choice, flag, integer, many, mapping, shape, text, without
@@ -58,6 +58,22 @@ def function_of(tool: JsonObject) -> JsonObject:
     # Only functions of OpenAI's own API say so.
     strict = {"strict": True} if spec.get("strict") else {}
     return {"name": tool["name"], **({"description": description} if description else {}), "parameters": parameters, **strict}
+
+
+def offered(tools: Sequence[JsonObject], choice: JsonValue) -> JsonObject:
+    """Tools and choice as OpenAI's API has them; empty where there are none."""
+    if not tools:
+        return {}
+    functions = [{"type": "function", "function": function_of(tool)} for tool in tools]
+    return {"tools": functions, **({"tool_choice": choice} if choice else {})}
+
+
+def with_choice(options: JsonObject, first: JsonValue, choice: JsonValue) -> JsonObject:
+    """Options of one round: those of the whole, with `choice` where it is another one than its own, `first`."""
+    if choice == first or "tools" not in options:
+        return options
+    rest = {name: value for name, value in options.items() if name != "tool_choice"}
+    return {**rest, "tool_choice": choice} if choice else rest
 
 
 def presets(tool: JsonObject) -> JsonObject:

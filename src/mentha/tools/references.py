@@ -70,10 +70,11 @@ def _walked(part: JsonValue, value: Callable[[str], str]) -> JsonValue:
         return {name: _walked(inner, value) for name, inner in part.items()}
     if isinstance(part, list):
         return [_walked(inner, value) for inner in part]
-    return _text(part, value) if isinstance(part, str) and "secrets." in part else part
+    return filled_text(part, value) if isinstance(part, str) and "secrets." in part else part
 
 
-def _text(text: str, value: Callable[[str], str]) -> str:
+def filled_text(text: str, value: Callable[[str], str]) -> str:
+    """One text with the references in it replaced by what `value` gives for their keys."""
     if whole := _WHOLE.fullmatch(text):
         return value(whole[1])
     if formatted := _FORMATTED.fullmatch(text):

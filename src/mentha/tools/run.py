@@ -18,6 +18,7 @@ from mentha.core.json import JsonObject, JsonValue
 from mentha.core.redact import Redactor
 from mentha.observe.events import ToolBroke
 from mentha.tools import api_call, arguments, integrations, references, system
+from mentha.tools.api_call import How
 from mentha.tools.calls import SERVER_TYPES, Call, Result, ToolFailed, arguments_of, failed, told
 from mentha.tools.hidden import texts_of_all
 from mentha.tools.outbound import Outbound
@@ -29,6 +30,10 @@ Values = Callable[[UUID, Collection[str]], Awaitable[dict[str, str]]]
 # What opens a sealed secret of this tenant's tool with this id, and keeps it out of the log. Without an id it was never sealed: a request
 # has brought it.
 Unseal = Callable[[UUID, UUID | None, JsonValue], JsonValue]
+
+
+# Puts values into a tool's opened member right before it is used; gives the member, and the secrets that must not come back.
+Fill = Callable[[JsonObject, JsonObject], Awaitable[tuple[JsonObject, Collection[str]]]]
 
 
 def not_sealed(_tenant: UUID, _tool_id: UUID | None, secret: JsonValue) -> JsonValue:
@@ -57,11 +62,14 @@ class ServerTools:
 
     Args:
         tools: create-tool objects; those of an agent have an `id`, and their secrets are sealed.
+        fill: what the text of a tool stands for, the tools of type `system` included. Without it only references to secrets are looked
+            up, and not those of `system` tools.
     """
 
-    def __init__(self, box: Toolbox, caller: Caller, tools: Sequence[JsonObject]) -> None:
+    def __init__(self, box: Toolbox, caller: Caller, tools: Sequence[JsonObject], *, fill: Fill | None = None) -> None:
         self._box = box
         self._caller = caller
+        self._fill = fill
         self._tools = {tool["name"]: tool for tool in tools}
         # What one call has sent somewhere, another may bring back.
         self._hidden: dict[str, None] = {}
@@ -72,15 +80,19 @@ class ServerTools:
         tool = self._tools.get(name)
         return tool is None or tool["type"] in SERVER_TYPES
 
-    async def run(self, call: Call) -> Result:
-        """Run a call."""
+    async def run(self, call: Call, *, key: str | None = None) -> Result:
+        """Run a call that a model makes.
+
+        Args:
+            key: sent along where the call is an HTTP request, so that the other side can tell a repetition.
+        """
         tool = self._tools.get(call.name)
         if tool is None:
             known = ", ".join(f"`{name}`" for name in self._tools) or "none"
             return failed(ToolFailed(f"there is no such tool; there are: {known}"))
         kind = tool["type"]
         try:
-            value = await self._dispatch(tool, arguments_of(call))
+            value = await self._dispatch(tool, arguments_of(call), key=key)
         except ToolFailed as error:
             return failed(await self._redacted_failure(error), kind)
         except MenthaError as error:
@@ -90,20 +102,52 @@ class ServerTools:
             return failed(ToolFailed("the tool failed in the server; its log says why"), kind)
         return Result(await _redacted(self._redactor, value), kind=kind)
 
-    async def _dispatch(self, tool: JsonObject, given: JsonObject) -> JsonValue:
+    async def call(self, name: str, given: JsonObject, *, key: str | None = None) -> JsonValue:
+        """Run a call that the author of a task has written, of a tool that there is.
+
+        Args:
+            given: for an `api_call`, parts of a request where they are named like parts and the tool's schema does not name them.
+            key: as in `run`.
+
+        Raises:
+            ToolFailed, MenthaError: it failed; no message of theirs has a secret of the tool.
+        """
+        try:
+            value = await self._dispatch(self._tools[name], given, key=key, by_author=True)
+        except ToolFailed as error:
+            raise await self._redacted_failure(error) from None
+        except MenthaError as error:
+            error.message = self._redactor.text(error.message)
+            raise
+        return await _redacted(self._redactor, value)
+
+    async def _dispatch(self, tool: JsonObject, given: JsonObject, *, key: str | None, by_author: bool = False) -> JsonValue:
         kind = tool["type"]
         if kind == "system":
             # What it names of secrets stays a name: nothing of this API needs a value, and a tool that it makes looks it up by itself.
-            return await system.run(self._box.system, self._caller, {**tool, kind: self._opened(tool)}, given)
-        arguments.check(tool, given)
+            spec = self._opened(tool)
+            filled = (await self._fill(tool, spec))[0] if self._fill else spec
+            return await system.run(self._box.system, self._caller, {**tool, kind: filled}, given)
+        by_parts = by_author and kind == "api_call" and api_call.are_parts(tool, given)
+        if not by_parts:
+            arguments.check(tool, given)
+        filled = await self._filled(tool)
+        if kind == "api_call":
+            how = How(by_parts=by_parts, content_always=by_author, key=key)
+            return await api_call.run(self._box.outbound, self._caller.tenant, tool, filled, given, how)
+        means = integrations.Means(self._box.settings, self._box.outbound, self._box.values)
+        return await integrations.run(means, self._caller.tenant, filled, given)
+
+    async def _filled(self, tool: JsonObject) -> JsonObject:
         spec = self._opened(tool)
+        if self._fill:
+            filled, hidden = await self._fill(tool, spec)
+            self._hide(hidden)
+            return filled
         names = references.names_in(spec)
         values = await self._box.values(self._caller.tenant, names) if names else {}
         self._hide(values.values())
-        filled = references.filled(spec, values)
-        if kind == "api_call":
-            return await api_call.run(self._box.outbound, self._caller.tenant, tool, filled, given)
-        return await integrations.run(filled, given)
+        return references.filled(spec, values)
 
     def _opened(self, tool: JsonObject) -> JsonObject:
         """A tool's member with its secrets open."""

@@ -23,10 +23,12 @@ class Caller:
 
     Attributes:
         depth: in how many turns the call stands: 0 for one that a client asked for.
+        executions: in how many executions: 0 for one that no execution makes.
     """
 
     tenant: UUID
     depth: int = 0
+    executions: int = 0
 
 
 Operation = Callable[[Caller, JsonObject], Awaitable[JsonValue]]

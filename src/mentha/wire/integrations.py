@@ -99,7 +99,17 @@ PROVIDERS: dict[str, Provider] = {
     ),
     "brave": Provider(
         shape(("brave_api_key",), brave_api_key=text("Key of Brave Search")),
-        {"search": Method("Search the web", shape(("query",), query=text("What to search for")))},
+        {
+            "search": Method(
+                "Search the web",
+                shape(
+                    ("query",),
+                    query=text("What to search for"),
+                    # Ours: the original gives three, always.
+                    count=integer("Results to give at most", minimum=1, maximum=20, default=10),
+                ),
+            )
+        },
     ),
     "spider": Provider(
         shape(("spider_api_key",), spider_api_key=text("Key of Spider")),
@@ -138,7 +148,13 @@ PROVIDERS: dict[str, Provider] = {
         {"send": Method("Send an email", shape(("to", "from", "subject", "body"), **_MAIL))},
     ),
     "mailgun": Provider(
-        shape(("api_key",), api_key=text("Key of Mailgun")),
+        shape(
+            ("api_key",),
+            api_key=text("Key of Mailgun"),
+            # Ours: the original sends from `email.` and the sender's domain, always.
+            domain=text("The domain to send through; the sender's by default"),
+            region=choice("Where the account is", "us", "eu", default="us"),
+        ),
         {
             "send_email": Method(
                 "Send an email",
@@ -284,9 +300,7 @@ PROVIDERS: dict[str, Provider] = {
                 "Install an extension for remote browsers",
                 shape(("repositoryName",), repositoryName=text("The repository, like owner/name"), ref=text("A branch or a tag")),
             ),
-            "create_context": Method(
-                "Make a context that remote browsers can share", shape(("projectId",), projectId=text("Id of the project"))
-            ),
+            "create_context": Method("Make a context that remote browsers can share", shape(projectId=text("Id of the project"))),
             "get_session_downloads": Method("Get what a remote browser downloaded", shape(("id",), id=_ID)),
             "get_logs": Method("Get the log of a remote browser", shape(("id",), id=_ID)),
             "get_recordings": Method("Get the recording of a remote browser", shape(("id",), id=_ID)),

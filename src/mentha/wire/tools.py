@@ -143,6 +143,12 @@ class ToolPage(Wire):
     items: list[Tool]
 
 
+def inferred(given: JsonObject) -> JsonObject:
+    """A tool of a task with its `type`, where one of its members says it."""
+    members = [kind for kind in TOOL_TYPES if given.get(kind) is not None]
+    return given if given.get("type") is not None or len(members) != 1 else {**given, "type": members[0]}
+
+
 def spec_of(tool: CreateToolRequest) -> JsonObject:
     """The member that is named like the type, as stored."""
     return getattr(tool, tool.type).model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -208,6 +214,20 @@ def changed_spec(tool: UpdateToolRequest, stored: Mapping[str, Any], fresh: set[
     if masks.has_marker(kind, kept):
         raise FieldInvalid(_NOTHING_STORED.format(marker=masks.MARKER), loc=("body", kind), kind="nothing_stored")
     return kept
+
+
+def resealed(kind: str, spec: JsonObject, stored: JsonObject | None, seal: masks.Change, *, loc: tuple[str | int, ...]) -> JsonObject:
+    """What to store of a tool of a task: secrets sealed, those that were sent as they are shown taken from `stored`, the tool until now.
+
+    Raises:
+        FieldInvalid: a marker stands for nothing.
+    """
+    made = masks.each_secret(kind, spec, lambda value: value if value == masks.MARKER else seal(value))
+    if stored is not None and _is_same(kind, spec, {"type": stored["type"], "spec": stored[stored["type"]]}):
+        made = masks.kept(kind, made, stored[kind])
+    if masks.has_marker(kind, made):
+        raise FieldInvalid(_NOTHING_STORED.format(marker=masks.MARKER), loc=loc, kind="nothing_stored")
+    return made
 
 
 def _is_same(kind: str, spec: JsonObject, stored: Mapping[str, Any]) -> bool:

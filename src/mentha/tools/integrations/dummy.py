@@ -1,8 +1,12 @@
 """The provider `dummy`: gives back what it is called with. For trying out tools, and for tests."""
 
-from mentha.core.json import JsonObject, JsonValue
+from mentha.core.json import JsonValue
+from mentha.tools.integrations.service import Service
 
 
-async def run(_setup: JsonObject, _method: str | None, arguments: JsonObject) -> JsonValue:
+async def echo(service: Service) -> JsonValue:
     """The arguments."""
-    return arguments
+    return service.arguments
+
+
+METHODS = {"echo": echo}

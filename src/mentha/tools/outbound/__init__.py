@@ -4,6 +4,7 @@
 """
 
 from mentha.tools.outbound.calls import OutboundCall, OutboundLimits, OutboundResponse
+from mentha.tools.outbound.dial import Connection, Slots
 from mentha.tools.outbound.door import CheckedUrl, Outbound
 
-__all__ = ["CheckedUrl", "Outbound", "OutboundCall", "OutboundLimits", "OutboundResponse"]
+__all__ = ["CheckedUrl", "Connection", "Outbound", "OutboundCall", "OutboundLimits", "OutboundResponse", "Slots"]

@@ -14,8 +14,10 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Any
 from uuid import UUID
 
+from mentha.core import lazy
 from mentha.core.config import Settings
 from mentha.core.errors import OutboundFailed, OutboundRefused, OutboundTimeout
 from mentha.providers import network
@@ -91,6 +93,11 @@ class Connection(network.Stream):
         """Let no more than so many bytes be read from now on; without it any number may."""
         self._bytes_left = bytes_max
 
+    @property
+    def is_read_up(self) -> bool:
+        """Whether all that came in was read, and the other side is there."""
+        return self._given == len(self._came) and not self.get_extra_info("is_readable")
+
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Some of what came in, waiting for something; empty at the end.
 
@@ -108,6 +115,23 @@ class Connection(network.Stream):
             if self._bytes_left < 0:
                 raise OutboundRefused("the server sends more around its answer than an answer needs", rule="response_framing")
         return piece
+
+    async def receive(self, max_bytes: int) -> bytes:
+        """The same for protocols that are not HTTP: empty also where the connection broke."""
+        http: Any = lazy.load("httpcore2")
+        try:
+            return await self.read(max_bytes)
+        except http.NetworkError:
+            return b""
+
+    async def send(self, data: bytes) -> bool:
+        """Send all of it; false where the connection is broken. For protocols that are not HTTP."""
+        http: Any = lazy.load("httpcore2")
+        try:
+            await self.write(data)
+        except http.NetworkError:
+            return False
+        return True
 
     async def aclose(self) -> None:
         """Close at once; more than once is the same as once."""

@@ -25,9 +25,8 @@ from uuid import UUID
 from mentha import observe
 from mentha.core import lazy
 from mentha.core.config import Settings
-from mentha.core.errors import OutboundError, OutboundRefused, OutboundTimeout
+from mentha.core.errors import OutboundError, OutboundFailed, OutboundRefused, OutboundTimeout
 from mentha.observe.events import OutboundCalled, OutboundRefusedSeen, redacted
-from mentha.providers import network
 from mentha.tools.outbound import addresses, client, exchange
 from mentha.tools.outbound.calls import OutboundCall, OutboundLimits, OutboundResponse, Sent, first, follow
 from mentha.tools.outbound.dial import Connection, Dialler, Resolve
@@ -115,12 +114,12 @@ class Outbound:
 
     @asynccontextmanager
     async def open_tcp(
-        self, host: str, port: int, *, tenant: UUID, ports: Collection[int], tls: bool = False, timeout_s: float | None = None
-    ) -> AsyncGenerator[network.Stream]:
+        self, host: str, port: int, *, tenant: UUID, ports: Collection[int] | None, tls: bool = False, timeout_s: float | None = None
+    ) -> AsyncGenerator[Connection]:
         """A connection for a protocol that is not HTTP, closed at the end. For TLS later on (STARTTLS) give it to `secure`.
 
         Args:
-            ports: those of the protocol; another one needs a rule of the operator that names it.
+            ports: those of the protocol; another one needs a rule of the operator that names it. None is all that HTTP may go to.
             timeout_s: for look-up, connection and TLS. What is done with the connection then is for the caller to bound.
 
         Raises:
@@ -138,12 +137,15 @@ class Outbound:
         finally:
             await connection.aclose()
 
-    async def secure(self, stream: network.Stream, host: str) -> None:
-        """Put TLS on a connection of `open_tcp`, for the host's name.
+    async def secure(self, stream: Connection, host: str) -> None:
+        """Put TLS on a connection of `open_tcp`, for the host's name. Read all that came before TLS first.
 
         Raises:
-            OutboundFailed: the certificate is not trusted, or not for this name, or the connection broke.
+            OutboundFailed: the certificate is not trusted, or not for this name, or the connection broke; or something came before TLS and
+                was not read, which would pass for a part of what comes under TLS.
         """
+        if not stream.is_read_up:
+            raise OutboundFailed(f"`{addresses.shown(host)}` sent something before TLS that nobody asked for, or closed the connection")
         await exchange.secure(stream, host, await self._trusted())
 
     async def client(self, *, tenant: UUID) -> "httpx2.AsyncClient":

@@ -1,0 +1,81 @@
+"""What expressions may call that the sandbox itself does not have: YAML, CSV, URLs, statistics, Markdown, HTML, sentences.
+
+It runs in the same kind of process as templates do (`sandbox/worker.py`): no files, no network, limits on time and memory. Arguments
+and results are JSON. The same process renders what of a task's text is Jinja2.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from mentha.expr.names import NUMBERED, WORKER_FUNCTIONS
+from mentha.sandbox import worker
+from mentha.sandbox.markup import html_to_markdown, markdown_to_html
+from mentha.sandbox.surface import surface
+
+# Source: the original's chunks of sentences.
+CHUNK_SENTENCES = 15
+OVERLAP_SENTENCES = 3
+
+# After a mark that ends a sentence and closing quotes, also those of Chinese and Japanese, which need no space; or at an empty line.
+_SENTENCE_END = re.compile("(?<=[.!?\u2026\u3002\uff01\uff1f])[\"'\u201d\u2019)\\]]*\\s+|(?<=[\u3002\uff01\uff1f])|\n{2,}")
+
+
+def main(raw_options: str) -> None:
+    """As `worker.main`, with the functions of expressions."""
+    worker.main(raw_options, worker.Offer(functions(), NUMBERED))
+
+
+def functions() -> dict[str, Callable[..., Any]]:
+    """The table: each name of `expr.names.WORKER_FUNCTIONS` with its function."""
+    own: dict[str, Callable[..., Any]] = {
+        "chunk_doc": chunk_doc,
+        "markdown_to_html": markdown_to_html,
+        "html_to_markdown": html_to_markdown,
+        "strptime": strptime,
+        "csv.write": write_rows,
+        "csv.write_dicts": write_records,
+    }
+    table = surface()
+    return {name: own[name] if name in own else _named(table, name) for name in WORKER_FUNCTIONS}
+
+
+def chunk_doc(text: str) -> list[str]:
+    """A text in chunks of `CHUNK_SENTENCES` sentences, each beginning with the last `OVERLAP_SENTENCES` of the one before."""
+    sentences = [sentence.strip() for sentence in _SENTENCE_END.split(text) if sentence and sentence.strip()]
+    step = CHUNK_SENTENCES - OVERLAP_SENTENCES
+    starts = range(0, max(len(sentences) - OVERLAP_SENTENCES, 1), step)
+    return [" ".join(sentences[start : start + CHUNK_SENTENCES]) for start in starts] if sentences else []
+
+
+def strptime(text: str, layout: str) -> list[int | None]:
+    """Year, month, day, hour, minute, second, microsecond, and the offset in seconds or nothing. The sandbox's own needs a whole date."""
+    moment = datetime.strptime(text, layout)  # noqa: DTZ007 - whether there is a zone is for the layout to say
+    offset = moment.utcoffset()
+    whole = moment.timetuple()[:6]
+    return [*whole, moment.microsecond, None if offset is None else round(offset.total_seconds())]
+
+
+def write_rows(rows: list[list[Any]], **options: Any) -> str:
+    r"""Rows as CSV, lines ended by `\r\n` unless `lineterminator` says otherwise."""
+    text = io.StringIO(newline="")
+    csv.writer(text, **options).writerows(rows)
+    return text.getvalue()
+
+
+def write_records(fields: list[str], rows: list[dict[str, Any]], **options: Any) -> str:
+    """Dictionaries as lines of CSV, without a line for the names."""
+    text = io.StringIO(newline="")
+    csv.DictWriter(text, fields, **options).writerows(rows)
+    return text.getvalue()
+
+
+def _named(table: dict[str, Any], name: str) -> Callable[..., Any]:
+    first, *rest = name.split(".")
+    found = table[first]
+    for part in rest:
+        found = getattr(found, part)
+    return found

@@ -1,0 +1,127 @@
+"""News of executions for those that watch them: told at once by the runs of this process, and found out about those of others.
+
+One query finds out about all that are watched here, however many watch. Whoever watches is told only that there is something new.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Generator
+from contextlib import contextmanager
+from uuid import UUID
+
+from mentha import observe
+from mentha.core.errors import Unavailable
+from mentha.observe.events import SweepFailed
+from mentha.store import delivery, workers
+from mentha.store.pool import Database
+
+LOOK_S = 0.25
+WATCHERS_MAX = 2_000
+
+Key = tuple[UUID, UUID]
+
+
+class Watcher:
+    """Somebody who watches one execution.
+
+    Attributes:
+        is_over: whether to stop watching, because the server stops.
+    """
+
+    def __init__(self) -> None:
+        self.is_over = False
+        self._news = asyncio.Event()
+
+    def tell(self) -> None:
+        """There is something new."""
+        self._news.set()
+
+    async def wait(self, *, limit_s: float) -> bool:
+        """Until there is something new since the last call; False where nothing was within `limit_s`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self._news.wait()
+        told = self._news.is_set()
+        self._news.clear()
+        return told
+
+
+class Watch:
+    """All who watch executions in this process."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._watchers: dict[Key, set[Watcher]] = {}
+        self._seen: dict[Key, tuple[int, str]] = {}
+        self._count = 0
+        self._looking: asyncio.Task[None] | None = None
+        self._is_closed = False
+
+    @contextmanager
+    def watching(self, tenant: UUID, execution_id: UUID) -> Generator[Watcher]:
+        """Watch an execution while the block runs. The first news come at once.
+
+        Raises:
+            Unavailable: too many watch in this process, or it is stopping.
+        """
+        self.ensure_open()
+        watcher, key = Watcher(), (tenant, execution_id)
+        watcher.tell()
+        self._watchers.setdefault(key, set()).add(watcher)
+        self._count += 1
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look())
+        try:
+            yield watcher
+        finally:
+            self._count -= 1
+            self._watchers[key].discard(watcher)
+            if not self._watchers[key]:
+                del self._watchers[key]
+                self._seen.pop(key, None)
+
+    def ensure_open(self) -> None:
+        """Do nothing where one more may watch.
+
+        Raises:
+            Unavailable: as `watching`.
+        """
+        if self._count >= WATCHERS_MAX or self._is_closed:
+            raise Unavailable("too many streams of executions are open, or the server is stopping", retry_after_s=5)
+
+    def tell(self, tenant: UUID, execution_id: UUID) -> None:
+        """Something of this execution was committed here."""
+        for watcher in self._watchers.get((tenant, execution_id), ()):
+            watcher.tell()
+
+    def close(self) -> None:
+        """Let nobody watch any more: streams end, so that the server can."""
+        self._is_closed = True
+        if self._looking is not None:
+            self._looking.cancel()
+        for watchers in self._watchers.values():
+            for watcher in watchers:
+                watcher.is_over = True
+                watcher.tell()
+
+    async def _look(self) -> None:
+        while self._watchers:
+            await asyncio.sleep(LOOK_S)
+            try:
+                await self._find_out(list(self._watchers))
+            except Unavailable:
+                pass  # the database is away, and comes back
+            except Exception as error:  # noqa: BLE001 - one fault must not leave all who watch without news
+                reason, detail = delivery.reason_of(error)
+                observe.emit(SweepFailed(name="watch", reason=reason, detail=detail))
+        self._looking = None
+
+    async def _find_out(self, keys: list[Key]) -> None:
+        async with self._database.connection() as tx:
+            found = await workers.progress(tx, keys)
+        for key in keys:
+            progress = found.get(key)
+            now = (progress.seq, progress.status) if progress else (-1, "")
+            if key in self._watchers and self._seen.get(key) != now:
+                self._seen[key] = now
+                self.tell(*key)
