@@ -52,6 +52,7 @@ def output(command: list[str], folder: Path, environ: dict[str, str] | None = No
         ("docs/responses.md", "the first user message was «My name is Ada.»."),
         ("docs/executions.md", "succeeded {'sent': True}"),
         ("docs/integrations.md", "['search_the_web']"),
+        ("docs/mcp.md", "Mentha offers list_agents"),
         ("docs/tasks.md", "Greeting, version 1"),
         ("docs/files.md", "steam.txt"),
     ],

@@ -13,9 +13,7 @@ from fastapi.security import APIKeyHeader
 from pydantic_core import PydanticCustomError
 from starlette.requests import HTTPConnection
 
-from mentha.api import limits
 from mentha.api.identity import Identity
-from mentha.auth import caller
 from mentha.auth.vault import Vault
 from mentha.core.config import Settings
 from mentha.store.blobs import Blobs
@@ -49,13 +47,7 @@ class _Tenant(APIKeyHeader):
     """The tenant who is asking. Its header is for the published description: the check reads all those that `auth/keys.py` knows."""
 
     async def __call__(self, request: HTTPConnection) -> Any:
-        runtime = request.app.state.runtime
-        known = await runtime.identity.caller(request.headers)
-        if known.key is not None:
-            caller.key_id.set(known.key.id)
-            if known.key.limits.any:
-                await limits.check(runtime.database, known.key, request.scope)
-        return known.tenant
+        return await request.app.state.runtime.identity.tenant(request.headers, request.scope)
 
 
 tenant = _Tenant(name="Authorization", scheme_name="APIKeyHeader")

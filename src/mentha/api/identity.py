@@ -4,9 +4,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
-from mentha.auth import jwt, keys
+from mentha.api import limits
+from mentha.auth import caller, jwt, keys
 from mentha.core.config import Settings
 from mentha.core.errors import Forbidden
 from mentha.store import api_keys, tenants
@@ -36,6 +38,23 @@ class Identity:
         self._database = database
         self._jwt_secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else None
         self._known: OrderedDict[bytes, tuple[float, Caller | None]] = OrderedDict()
+
+    async def tenant(self, headers: Mapping[str, str], scope: Any) -> UUID:
+        """The tenant whose key or token a request carries, once its key may be used. From then on what is recorded names the key.
+
+        Args:
+            scope: of the request; its answer gets the headers that tell what is left of the key's limits.
+
+        Raises:
+            Forbidden, Unavailable: as `caller`.
+            RateLimited: the key has used up what it may.
+        """
+        known = await self.caller(headers)
+        if known.key is not None:
+            caller.key_id.set(known.key.id)
+            if known.key.limits.any:
+                await limits.check(self._database, known.key, scope)
+        return known.tenant
 
     async def caller(self, headers: Mapping[str, str]) -> Caller:
         """The tenant whose key or token the request carries.

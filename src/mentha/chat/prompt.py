@@ -16,6 +16,7 @@ from mentha.core.errors import BadRequest, FieldInvalid
 from mentha.core.json import JsonObject, dumps
 from mentha.tools import offer
 from mentha.tools.integrations.overrides import overridden
+from mentha.tools.mcp import discovery
 from mentha.tools.messages import Draft
 from mentha.wire.chat import OPTIONS, ChatInput, NamedToolChoice
 from mentha.wire.default_template import DEFAULT_SYSTEM_TEMPLATE
@@ -115,6 +116,29 @@ def system_of(drafted: Drafted, rendered: str) -> str:
     return "\n\n".join(text for text in (rendered.strip(), drafted.instructions) if text) if drafted.instructions else rendered
 
 
+def with_tools(drafted: Drafted, tools: list[JsonObject], missing: Sequence[str]) -> Drafted:
+    """What is about to be sent with other tools: those of MCP servers in the place of the ones that stand for them.
+
+    Args:
+        missing: warnings of servers whose tools are not there.
+
+    Raises:
+        FieldInvalid: `tool_choice` names a tool that is not offered, although nothing is missing.
+    """
+    choice, warnings = drafted.tool_choice, list(missing)
+    if isinstance(choice, dict):
+        name = choice["function"]["name"]
+        choice = discovery.choice_of(name, drafted.tools, tools)
+        if choice is None and not missing:
+            raise _unknown_tool(name)
+        if choice is None:
+            warnings.append(f"tool_choice has no effect: there is no tool '{name}' now")
+    elif choice and not tools:
+        choice = None
+    variables = {**drafted.variables, "tools": [shown(tool) for tool in tools]}
+    return replace(drafted, tools=tools, tool_choice=choice, variables=variables, warnings=[*drafted.warnings, *warnings])
+
+
 def new_messages(drafted: Drafted, rendered: Sequence[str]) -> list[Draft]:
     """The new messages, rendered."""
     return _rendered(drafted.messages, rendered[1:]) if len(rendered) > 1 else drafted.messages
@@ -190,15 +214,18 @@ def _tool_choice(request: ChatInput, tools: list[JsonObject], warnings: list[str
     if choice is None:
         return None
     if isinstance(choice, NamedToolChoice):
-        if choice.function.name not in {tool["name"] for tool in tools}:
-            raise FieldInvalid(
-                f"no tool '{choice.function.name}' is offered", loc=("body", "tool_choice", "function", "name"), kind="unknown_tool"
-            )
-        return {"type": "function", "function": {"name": choice.function.name}}
+        name = choice.function.name
+        if name not in {tool["name"] for tool in tools} and not discovery.may_name(tools, name):
+            raise _unknown_tool(name)
+        return {"type": "function", "function": {"name": name}}
     if not tools:
         warnings.append("tool_choice has no effect: no tool is offered")
         return None
     return choice
+
+
+def _unknown_tool(name: str) -> FieldInvalid:
+    return FieldInvalid(f"no tool '{name}' is offered", loc=("body", "tool_choice", "function", "name"), kind="unknown_tool")
 
 
 def _system_template(context: Context) -> str:

@@ -1,6 +1,6 @@
 """A chat turn, from its request to its stored answer: one function that names the stages in order.
 
-    load → recall → draft → attach → render → fit → compose → ask (⇄ tools) → settle → save
+    load → recall → draft → discover → attach → render → fit → compose → ask (⇄ tools) → settle → save
 
 No database connection is held while a query is embedded, templates are rendered or the model is asked. Until `save`, nothing of the turn is
 stored; `settle` stores only what is true without it: how the model counts, and that the session is to be summarised.
@@ -19,6 +19,7 @@ from mentha import observe
 from mentha.chat import answer, fit, prompt, reply, rounds, save
 from mentha.chat.attachments import attach
 from mentha.chat.context import Context
+from mentha.chat.discover import discover
 from mentha.chat.form import Form
 from mentha.chat.load import load
 from mentha.chat.prompt import Drafted, Prompt
@@ -154,7 +155,7 @@ async def _run(parts: Parts, request: TurnRequest, push: Callable[[bytes], None]
     context = await load(parts.database, request.tenant, request.session_id, request.chat)
     spending.agent_id, spending.session_id = UUID(context.agent["id"]), request.session_id
     recalled = await recall(parts.database, parts.embedders, request.tenant, context, request.chat)
-    drafted = draft(parts, context, recalled, request.chat)
+    drafted = await _drafted(parts, request.tenant, context, recalled, request.chat)
     if form is not None:
         drafted = prompt.with_system(drafted, form.system.text, alone=form.system.alone)
     route = await _route(parts, request.tenant, context, drafted.model, custom_key=request.custom_key)
@@ -219,13 +220,18 @@ async def render(parts: Parts, tenant: UUID, session_id: UUID, request: ChatInpu
     """
     context = await load(parts.database, tenant, session_id, request)
     recalled = await recall(parts.database, parts.embedders, tenant, context, request)
-    drafted = draft(parts, context, recalled, request)
+    drafted = await _drafted(parts, tenant, context, recalled, request)
     route = None
     # Only the size of a context depends on where it is sent; a model that nobody serves is shown all the same.
     if context.session["context_overflow"] is not None:
         with contextlib.suppress(ProviderError):
             route = await _route(parts, tenant, context, drafted.model)
     return await prepare(parts, tenant, context, drafted, route), recalled
+
+
+async def _drafted(parts: Parts, tenant: UUID, context: Context, recalled: Recalled, request: ChatInput) -> Drafted:
+    drafted = draft(parts, context, recalled, request)
+    return await discover(parts.tools, tenant, drafted, runs_tools=rounds.runs_tools(context, request, drafted.tools))
 
 
 async def _route(parts: Parts, tenant: UUID, context: Context, model: str, *, custom_key: str | None = None) -> Route:

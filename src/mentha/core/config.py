@@ -53,6 +53,16 @@ INTEGRATION_KEYS: dict[str, tuple[str, str]] = {
 }
 
 
+class McpCommand(BaseModel):
+    """A program that is an MCP server and speaks over its standard input and output."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    argv: tuple[str, ...] = Field(min_length=1, description="The program, with its whole path, and its arguments.")
+    env: tuple[str, ...] = Field((), description="Variables of its environment that a tool may set, like a key of its service.")
+    takes_args: bool = Field(False, description="Whether a tool may add arguments of its own.")
+
+
 class ProviderSettings(BaseModel):
     """One OpenAI-compatible endpoint."""
 
@@ -206,6 +216,27 @@ class Settings(BaseModel):
         1_000_000_000, ge=100_000_000, le=64_000_000_000, description="Most memory of one run of `ffmpeg`."
     )
     ffmpeg_at_once_max: int = Field(1, ge=1, le=64, description="Most runs of `ffmpeg` at once; further ones wait.")
+
+    mcp_commands: dict[str, McpCommand] = Field(
+        default_factory=dict,
+        description="Programs that tools of the provider `mcp` may run as servers: name → `argv`, and what of it a tool may change. See [MCP](mcp.md).",
+    )
+    mcp_connections_max: int = Field(
+        64, ge=1, le=10_000, description="Most connections to MCP servers at once, and a third of `outbound_connections_max` at most."
+    )
+    mcp_connections_per_tenant_max: int = Field(
+        8, ge=1, le=1_000, description="Most such connections of one tenant; the next one waits, or takes the place of one that rests."
+    )
+    mcp_idle_s: float = Field(120.0, gt=0, le=86_400, description="A connection to an MCP server is closed after this long without a call.")
+    mcp_tools_max: int = Field(64, ge=1, le=1_000, description="Most tools of one MCP server that a model is offered.")
+    mcp_tools_ttl_s: float = Field(300.0, ge=0, le=86_400, description="How long a list of an MCP server's tools is kept.")
+    mcp_discovery_timeout_s: float = Field(
+        10.0, gt=0, le=600, description="Longest time for such a list; a turn goes on without the tools of a server that is slower."
+    )
+    mcp_origins: tuple[str, ...] = Field(
+        ("http://localhost", "http://127.0.0.1", "http://[::1]"),
+        description="Web pages whose scripts may call `/mcp`: `scheme://host` for every port of a host, `scheme://host:port`, or `*`. Programs are not asked. In the environment with commas between.",
+    )
 
     default_provider: str | None = Field(
         None,
