@@ -26,6 +26,7 @@ WITHOUT_TENANT = {
     "folds",
     "locks",
     "maintenance",
+    "meter",
     "migrate",
     "nearest",
     "paging",
@@ -40,7 +41,7 @@ WITHOUT_TENANT = {
     "__init__",
 }
 # Beside the handlers in api/: what they share.
-NOT_HANDLERS = {"__init__", "body", "deps", "errors", "identity", "middleware", "openapi", "responses", "yaml_body"}
+NOT_HANDLERS = {"__init__", "body", "deps", "errors", "hangup", "identity", "limits", "middleware", "openapi", "responses", "yaml_body"}
 # Stages of a turn that read, write or wait; the others compute.
 CHAT_WITH_IO = {
     "__init__",
@@ -48,6 +49,8 @@ CHAT_WITH_IO = {
     "attachments",
     "discover",
     "fit",
+    "form",
+    "gateway",
     "load",
     "recall",
     "reply",
@@ -131,7 +134,7 @@ def test_module_of_a_resource_is_in_its_contract(folder: str, contract: str, apa
 
 
 def test_module_of_chat_is_pure_or_a_stage_that_does_io() -> None:
-    pure = {name.rpartition(".")[2] for name in contracts()["pure"] if name.startswith("mentha.chat.")}
+    pure = {name.rpartition(".")[2] for name in contracts()["pure"] if re.fullmatch(r"mentha\.chat\.\w+", name)}
     assert {path.stem for path in (SOURCE / "chat").glob("*.py")} == pure | CHAT_WITH_IO
     assert not pure & CHAT_WITH_IO
 

@@ -49,6 +49,7 @@ def output(command: list[str], folder: Path, environ: dict[str, str] | None = No
         ("docs/quickstart.md", "You are in a conversation with Ada."),
         ("docs/chat.md", "The tool answered"),
         ("docs/secrets.md", "GITHUB_TOKEN ENCRYPTED"),
+        ("docs/responses.md", "the first user message was «My name is Ada.»."),
         ("docs/executions.md", "succeeded {'sent': True}"),
         ("docs/integrations.md", "['search_the_web']"),
         ("docs/mcp.md", "Mentha offers list_agents"),

@@ -39,6 +39,7 @@ class Drafted:
         templates: the system template, then those of the messages, in order.
         variables: what templates can name.
         warnings: what was asked for and is not done.
+        instructions: said after the system template, as they are.
     """
 
     model: str
@@ -49,6 +50,7 @@ class Drafted:
     templates: list[str]
     variables: JsonObject
     warnings: list[str]
+    instructions: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,20 @@ def draft(context: Context, recalled: Recalled, request: ChatInput, *, default_m
         variables={**_variables(context, request, model, settings, tools), "docs": recalled.for_templates},
         warnings=[*unknown, *warnings, *recalled.warnings, *_not_done(context, request)],
     )
+
+
+def with_system(drafted: Drafted, instructions: str, *, alone: bool) -> Drafted:
+    """The same with instructions of the request's own, and with messages that are no templates.
+
+    Args:
+        alone: without the system template.
+    """
+    return replace(drafted, templates=["" if alone else drafted.templates[0]], instructions=instructions)
+
+
+def system_of(drafted: Drafted, rendered: str) -> str:
+    """The system message: the rendered template and the instructions, as far as there are any."""
+    return "\n\n".join(text for text in (rendered.strip(), drafted.instructions) if text) if drafted.instructions else rendered
 
 
 def with_tools(drafted: Drafted, tools: list[JsonObject], missing: Sequence[str]) -> Drafted:

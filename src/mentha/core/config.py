@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from mentha.core.errors import ConfigInvalid
 from mentha.core.json import JsonInvalid, loads
+from mentha.core.prices import Price
 
 # Names without our prefix that people's environments hold already.
 ALIASES = {"database_url": "DATABASE_URL", "database_url_direct": "DATABASE_URL_DIRECT"}
@@ -248,6 +249,13 @@ class Settings(BaseModel):
     model_windows: dict[str, Annotated[int, Field(ge=1)]] = Field(
         default_factory=dict,
         description="How many tokens a model takes, question and answer together: name → tokens. Wins over the shipped table; of local servers nothing else is known.",
+    )
+    model_prices: dict[str, Price] = Field(
+        default_factory=dict,
+        description="What a model costs in US dollars for a million tokens: name → `[prompt, answer]`. Wins over the shipped table; see [usage](usage.md).",
+    )
+    usage_keep_s: float = Field(
+        34_560_000.0, ge=86_400, le=315_360_000, description="How long it is kept what calls of providers cost; 400 days by default."
     )
     summary_model: str | None = Field(
         None, description="The model that summarises conversations that became too long. Empty: the one that they use themselves."

@@ -59,7 +59,7 @@ class McpEndpoint:
             await refused(scope, receive, send)
             return
         try:
-            tenant = await self._identity.tenant(headers)
+            tenant = await self._identity.tenant(headers, scope)
         except Forbidden:
             # As MCP wants it; everywhere else of this API it is a 403.
             await _error(401, "a valid key is needed", {"WWW-Authenticate": 'Bearer realm="mentha"'})(scope, receive, send)

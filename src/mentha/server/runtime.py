@@ -9,6 +9,7 @@ from typing import Any
 from mentha import observe
 from mentha.api.identity import Identity
 from mentha.auth.vault import Vault
+from mentha.chat.gateway import Gateway
 from mentha.chat.running import Turns
 from mentha.chat.turn import Parts
 from mentha.core.config import Settings
@@ -30,6 +31,7 @@ from mentha.server.secrets import Secrets
 from mentha.store import embedded
 from mentha.store import embedders as rows
 from mentha.store.blobs import Blobs
+from mentha.store.meter import Meter
 from mentha.store.pool import Database
 from mentha.tools.attachments import Attachments
 from mentha.tools.mcp.servers import Servers
@@ -58,6 +60,8 @@ class Runtime:
     vault: Vault
     secrets: Secrets
     turns: Turns
+    meter: Meter
+    gateway: Gateway
     plans: Plans
     watch: Watch
     runs: Runs
@@ -94,20 +98,18 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         await databases.prepare_schema(place, settings)
         database = await databases.connect(place, settings)
         stack.push_async_callback(database.close)
+        meter = _meter(stack, database)
         made_key = await first_key.ensure(settings, database) if serves else None
         vault = await encryption.open_vault(settings, database)
-        secrets = Secrets(settings, database, vault)
-        observe.redact_with(secrets.in_use.text)
-        stack.callback(observe.redact_with, None)
+        secrets = _secrets(stack, settings, database, vault)
         providers = Providers(settings)
         stack.push_async_callback(providers.close)
         embedders = Embedders(settings, providers)
         stack.push_async_callback(embedders.close)
-        templates = Templates(settings)
-        stack.push_async_callback(templates.close)
+        stack.push_async_callback((templates := Templates(settings)).close)
         tools = _toolbox(stack, settings, operations := dict[str, Operation](), secrets)
         attachments = _attachments(stack, settings, database)
-        turns = Turns(Parts(settings, database, providers, embedders, templates, secrets.provider_keys, tools, attachments))
+        turns = Turns(Parts(settings, database, providers, embedders, templates, secrets.provider_keys, tools, attachments, meter))
         watch = Watch(database)
         stack.callback(watch.close)
         plans = Plans()
@@ -131,6 +133,8 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
             vault,
             secrets,
             turns,
+            meter,
+            Gateway(settings, providers, meter),
             plans,
             watch,
             runs,
@@ -171,6 +175,20 @@ def _attachments(stack: AsyncExitStack, settings: Settings, database: Database) 
     extractor = Extractor(settings)
     stack.push_async_callback(extractor.close)
     return Attachments(settings, database, Blobs(settings), extractor)
+
+
+def _secrets(stack: AsyncExitStack, settings: Settings, database: Database, vault: Vault) -> Secrets:
+    """Tenants' secrets, whose values no log line shows from now on."""
+    secrets = Secrets(settings, database, vault)
+    observe.redact_with(secrets.in_use.text)
+    stack.callback(observe.redact_with, None)
+    return secrets
+
+
+def _meter(stack: AsyncExitStack, database: Database) -> Meter:
+    meter = Meter(database)
+    stack.push_async_callback(meter.close)
+    return meter
 
 
 async def _tell_of_embedder(database: Database, embedders: Embedders) -> None:

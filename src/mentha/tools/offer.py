@@ -56,7 +56,9 @@ def function_of(tool: JsonObject) -> JsonObject:
     spec = tool.get(tool["type"]) or {}
     described, parameters = (None, discovery.parameters_of(tool)) if "discovered" in tool else _OFFERS[tool["type"]](spec)
     description = tool.get("description") or described
-    return {"name": tool["name"], **({"description": description} if description else {}), "parameters": parameters}
+    # Only functions of OpenAI's own API say so.
+    strict = {"strict": True} if spec.get("strict") else {}
+    return {"name": tool["name"], **({"description": description} if description else {}), "parameters": parameters, **strict}
 
 
 def offered(tools: Sequence[JsonObject], choice: JsonValue) -> JsonObject:

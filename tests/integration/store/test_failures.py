@@ -13,6 +13,7 @@ from tests.support.transactions import refusal
 # No request can break these: their values are made by the server alone, or deleted along.
 OURS = {
     "api_key_digest_valid",
+    "api_key_limits_positive",
     "encryption_key_current_once",
     "encryption_key_state_valid",
     "chunk_doc_exists",
@@ -34,8 +35,9 @@ OURS = {
     "relation_head_exists",
     "relation_session_exists",
     "relation_tail_exists",
+    "response_continued_once",
+    "response_status_valid",
     "secret_key_known",
-    "session_agent_session_exists",
     "session_user_session_exists",
     "task_version_task_exists",
     "token_ratio_valid",
