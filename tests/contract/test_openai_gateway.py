@@ -146,6 +146,23 @@ async def test_usage_is_summed_by_what_it_was_for_and_priced_by_its_model(
     assert len(asked(models)) == 3
 
 
+async def test_usage_of_prompt_steps_is_told_by_execution_and_in_its_log(
+    sdk: AsyncJulep, raw: Client, models: ModelServerHandle, account: Account
+) -> None:
+    agent = await sdk.agents.create(name="a", model="gpt-4o")
+    task = await sdk.tasks.create(agent.id, name="t", main=[{"prompt": "one"}, {"prompt": "two"}])
+    execution = await sdk.executions.create(task.id, input={})
+    *_, ended = [event async for event in await sdk.executions.status.stream(execution.id)]
+    cost = (7 * 2.5 + 3 * 10) / 1e6
+    assert (ended.prompt_tokens, ended.completion_tokens, ended.cost) == (14, 6, pytest.approx(2 * cost))
+    usage = await usage_of(raw, group_by=["execution", "kind"], execution_id=execution.id)
+    (group,) = usage["groups"]
+    assert (group["execution_id"], group["kind"], group["requests"]) == (execution.id, "step", 2)
+    assert group["cost"] == pytest.approx(2 * cost)
+    steps = [line async for line in sdk.executions.transitions.list(execution.id, direction="asc") if "usage" in line.metadata]
+    assert [line.metadata["cost"] for line in steps] == [pytest.approx(cost)] * 2
+
+
 async def test_usage_of_another_tenant_is_not_summed(
     ai: AsyncOpenAI, server: ServerProcess, new_account: NewAccount, models: ModelServerHandle
 ) -> None:

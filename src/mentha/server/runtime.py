@@ -115,7 +115,7 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         plans = Plans()
         expressions = Expressions(settings)
         stack.push_async_callback(expressions.aclose)
-        doing = effects.Parts(settings, database, providers, expressions, tools, vault, secrets.provider_keys, attachments)
+        doing = effects.Parts(settings, database, providers, expressions, tools, vault, secrets.provider_keys, attachments, meter)
         runs = Runs(settings, database, effects.Effects(doing), watch, plans)
         identity = Identity(settings, database)
         mcp = _endpoint(stack, settings, identity)

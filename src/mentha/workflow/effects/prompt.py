@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from mentha.core.errors import ProviderTimeout
+from mentha.core.errors import ProviderError, ProviderTimeout
 from mentha.core.json import JsonObject, JsonValue, dumps
 from mentha.providers.types import Completion, Options, Route, Usage
+from mentha.store.usage import NewUsage
 from mentha.tools import expand, offer
 from mentha.tools.calls import Call, Result
 from mentha.tools.loop import Limits, Loop, Outcome, summed
@@ -61,7 +62,35 @@ class _Asking:
         messages = await self.job.parts.attachments.filled(self.job.run.tenant, messages)
         body = offer.with_choice(self.options.body, self.choice, choice)
         sent = b'{"model":' + dumps(self.route.model) + b',"messages":' + messages + (b"," + dumps(body)[1:] if body else b"}")
-        return await self.job.parts.providers.complete(self.route, sent, timeout_s=left_s)
+        try:
+            completion = await self.job.parts.providers.complete(self.route, sent, timeout_s=left_s)
+        except ProviderError:
+            self.job.parts.meter.later(self.job.run.tenant, [self._spent(None)])
+            raise
+        await self.job.parts.meter.write(self.job.run.tenant, [self._spent(completion.usage)])
+        return completion
+
+    def cost(self, usage: Usage) -> float | None:
+        """US dollars; None where the price is not known."""
+        return self.job.parts.providers.cost(self.route, usage.prompt_tokens, usage.completion_tokens)
+
+    def _spent(self, usage: Usage | None) -> NewUsage:
+        run, told = self.job.run, usage or Usage(0, 0, 0)
+        return NewUsage(
+            kind="step",
+            ok=usage is not None,
+            provider=self.route.provider,
+            model=self.route.model,
+            prompt_tokens=told.prompt_tokens,
+            completion_tokens=told.completion_tokens,
+            cost=self.cost(told),
+            agent_id=UUID(run.around.agent["id"]),
+            session_id=UUID(run.around.session["id"]) if run.around.session else None,
+            execution_id=run.execution_id,
+            step=self.job.key,
+            # Whatever request happened to wake the worker, this is not its call.
+            key_id=None,
+        )
 
 
 async def ask(job: Job) -> Done:
@@ -92,7 +121,13 @@ async def ask(job: Job) -> Done:
         return Done({"wait": outcome.completion.tool_calls, "state": kept})
     output = _output(job, step, outcome.completion, usage, whole)
     warnings = [*found.warnings, *asking.options.warnings, *outcome.warnings]
-    told = {"model": outcome.completion.model, "usage": prompts.usage_of(usage), **({"warnings": warnings} if warnings else {})}
+    cost = asking.cost(usage) if usage else None
+    told = {
+        "model": outcome.completion.model,
+        "usage": prompts.usage_of(usage),
+        **({} if cost is None else {"cost": cost}),
+        **({"warnings": warnings} if warnings else {}),
+    }
     return Done({"output": output}, told)
 
 
