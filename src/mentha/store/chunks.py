@@ -126,12 +126,15 @@ class WordHits:
     similar: list[tuple[int, str, float]]
 
 
-# The hits of one term, which `condition` has: `$8` at most. ts_rank gives how often and how prominently a word stands there.
-def _hits(source: LiteralString, query: LiteralString, condition: LiteralString, factor: LiteralString = "") -> LiteralString:
+# The hits of one term, which `condition` has: `most` of them, at least `$8`. ts_rank gives how often and how prominently a word stands there.
+# A literal, since a plan that is made once knows no parameter: it takes a few hits for granted then, and reads the table until it has them.
+def _hits(
+    source: LiteralString, query: LiteralString, condition: LiteralString, most: LiteralString, factor: LiteralString = ""
+) -> LiteralString:
     return f"""
     SELECT t.place, c.* FROM terms t CROSS JOIN LATERAL (
         SELECT c.doc_id, c.index, length(c.words) AS size, {factor}ts_rank('{{0.1,0.2,0.6,1.0}}', c.words, {query}) AS rank
-        FROM {source} WHERE {condition} LIMIT $8) c
+        FROM {source} WHERE {condition} LIMIT {most}) c
     """
 
 
@@ -143,13 +146,13 @@ _FIRST, _FIRST_WITH, _SOME = "100", "40", "1500"
 # A term that `$8` chunks or more have is common: no more than these are looked at, and it only adds to the score of what it, the others, or
 # all together found (unless all are common). Rank and length saturate as in BM25.
 # Source of the formula's form: Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009.
-def _ranked(join: LiteralString, condition: LiteralString, *, is_large: bool = False) -> LiteralString:
+def _ranked(join: LiteralString, condition: LiteralString, most: LiteralString, *, is_large: bool = False) -> LiteralString:
     own: LiteralString = "c.tenant_id = $1 AND c.owner = ANY ($2)"
     some: LiteralString = f"(SELECT c.doc_id, c.index, c.words FROM chunks c WHERE {own} LIMIT"
     seems_common: LiteralString = f"(SELECT count(*) >= {_FIRST_WITH} FROM first f WHERE f.words @@ (t.term->>0)::tsquery)"
-    common = _hits(f"{some} {_SOME}) c", "t.exact", "c.words @@ t.exact") + "WHERE t.seems_common"
-    indexed = _hits(f"chunks c {join}", "t.exact", f"{own} AND c.words @@ (t.scope && t.exact) {condition}")
-    prefixed = _hits(f"chunks c {join}", "t.prefix", f"{own} AND c.words @@ (t.scope && t.prefix) {condition}", "0.5::real * ")
+    common = _hits(f"{some} {_SOME}) c", "t.exact", "c.words @@ t.exact", most) + "WHERE t.seems_common"
+    indexed = _hits(f"chunks c {join}", "t.exact", f"{own} AND c.words @@ (t.scope && t.exact) {condition}", most)
+    prefixed = _hits(f"chunks c {join}", "t.prefix", f"{own} AND c.words @@ (t.scope && t.prefix) {condition}", most, "0.5::real * ")
     return f"""
 WITH {f"first AS MATERIALIZED {some} {_FIRST})," if is_large else ""}
 terms AS MATERIALIZED (
@@ -206,9 +209,11 @@ FROM (SELECT * FROM scored ORDER BY is_exact DESC, score DESC, doc_id, index LIM
 
 
 _JOIN: LiteralString = "JOIN docs d ON d.tenant_id = c.tenant_id AND d.id = c.doc_id"
-BY_WORDS = _ranked("", "")
-BY_WORDS_LARGE = _ranked("", "", is_large=True)
-BY_WORDS_FILTERED = _ranked(_JOIN, "AND d.metadata @@ $11::jsonpath")
+# By how many hits of a term are looked at; one for each order of size of an owner.
+_MOST: dict[int, LiteralString] = {250: "250", 500: "500", 1_000: "1000", 2_500: "2500"}
+BY_WORDS = {most: _ranked("", "", literal) for most, literal in _MOST.items()}
+BY_WORDS_LARGE = {most: _ranked("", "", literal, is_large=True) for most, literal in _MOST.items()}
+BY_WORDS_FILTERED = {most: _ranked(_JOIN, "AND d.metadata @@ $11::jsonpath", literal) for most, literal in _MOST.items()}
 
 
 async def by_words(
@@ -235,16 +240,17 @@ async def by_words(
         suspects: the words of terms, by place, that may be misspelled where no chunk has them.
         similar_max: most words that resemble one of these.
         chunks: how many the owners have in all, at least about.
-        common_at_chunks: a term that so many chunks have is common; above 0.
+        common_at_chunks: a term that so many chunks have is common; 1 to 2,500.
         limit: most hits.
     """
     # As JSON: the driver takes its time to encode arrays.
     described = [[*term, suspects.get(place)] for place, term in enumerate(terms)]
     given = (tenant, list(scope.owners), anchor, described, similar_max, chunks, limit, common_at_chunks, together, list(pairs))
+    most = next(most for most in _MOST if most >= common_at_chunks)
     if scope.metadata_filter is not None:
-        row = await tx.fetchrow(BY_WORDS_FILTERED, *given, scope.metadata_filter)
+        row = await tx.fetchrow(BY_WORDS_FILTERED[most], *given, scope.metadata_filter)
     else:
-        row = await tx.fetchrow(BY_WORDS if anchor else BY_WORDS_LARGE, *given)
+        row = await tx.fetchrow((BY_WORDS if anchor else BY_WORDS_LARGE)[most], *given)
     doc_ids, indices, exact, scores = ((row[name] or ()) for name in ("doc_ids", "indices", "exact", "scores"))
     similar = [(place, word, similarity) for place, word, similarity in row["similar"] or ()]
     return WordHits(list(map(WordHit, zip(doc_ids, indices, strict=True), exact, scores)), row["missing"] or [], similar)
