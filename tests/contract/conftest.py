@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 from julep import AsyncJulep, Julep
 
+from tests.support import published
 from tests.support import sdk as sdks
 from tests.support.model_server import ModelServerHandle, running_model_server
 from tests.support.sdk import Account, NewAccount
@@ -36,7 +37,16 @@ def models(model_server: ModelServerHandle) -> Iterator[ModelServerHandle]:
 
 
 @pytest.fixture(scope="session")
-def server(worker_dsn: str, model_server: ModelServerHandle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def services() -> Iterator[published.Services]:
+    """The services that integrations call."""
+    with published.running_services() as running_ones:
+        yield running_ones
+
+
+@pytest.fixture(scope="session")
+def server(
+    worker_dsn: str, model_server: ModelServerHandle, services: published.Services, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
     """A server as most people run it, with more providers beside the default one; `gone` can't be reached."""
     others = {
         "other": {"base_url": f"{model_server.url}/other/v1", "api_key": sdks.OTHER_KEY, "prefixes": ["oth-"], "models": ["oth-1"]},
@@ -50,7 +60,8 @@ def server(worker_dsn: str, model_server: ModelServerHandle, tmp_path_factory: p
         providers=json.dumps(others),
         jwt_secret=sdks.JWT_SECRET,
         encryption_key=KEY_TEXT,
-        outbound_allow="127.0.0.1",
+        outbound_allow=f"127.0.0.1,127.0.0.1:{services.mail['port']}",
+        integration_base_urls=json.dumps(services.base_urls()),
         log_level="debug",
     ) as process:
         yield process
