@@ -55,6 +55,11 @@ class Services:
         known = {name: vendors.named(provider).setup for name, provider in specs.items() if provider in vendors.NAMES}
         return known | {name: self.mail for name, provider in specs.items() if provider == "email"}
 
+    @staticmethod
+    def setups_of(provider: str) -> dict[str, Any]:
+        """The keys that a service accepts."""
+        return vendors.named(provider).setup
+
 
 @contextlib.contextmanager
 def running_services() -> Generator[Services]:
