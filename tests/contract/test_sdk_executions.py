@@ -224,9 +224,9 @@ async def test_execution_sees_the_session_and_the_user_that_it_was_given(sdk: As
 
 def test_blocking_client_does_the_same(blocking: Julep) -> None:
     agent = blocking.agents.create(name="Mia", model="mentha/echo")
-    task = blocking.tasks.create(
-        agent.id, name="t", main=[{"workflow": "twice", "arguments": {"n": "$ _.n"}}], twice=[{"return": {"n": "$ _.n * 2"}}]
-    )  # type: ignore[call-arg]  # a workflow of the task
+    main: Any = [{"workflow": "twice", "arguments": {"n": "$ _.n"}}]
+    more: Any = {"twice": [{"return": {"n": "$ _.n * 2"}}]}
+    task = blocking.tasks.create(agent.id, name="t", main=main, **more)
     made = blocking.executions.create(task.id, input={"n": 4})
     last = list(blocking.executions.status.stream(made.id))[-1]
     assert (last.status, last.output) == ("succeeded", {"n": 8})

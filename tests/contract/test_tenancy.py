@@ -78,6 +78,11 @@ NAMING = (
     Call("PATCH", "/secrets/{secret}", 200, {"description": "x"}),
     Call("PUT", "/secrets/{secret}", 200, {"name": "token", "value": "another"}),
     Call("DELETE", "/secrets/{secret}", 202),
+    Call("GET", "/files/{file}", 200),
+    Call("GET", "/files/{file}/content", 200),
+    Call("PATCH", "/files/{file}", 200, {"description": "x"}),
+    Call("PUT", "/files/{file}", 200, {"name": "x"}),
+    Call("DELETE", "/files/{file}", 202),
     Call("DELETE", "/sessions/{session}", 202),
     Call("DELETE", "/users/{user}", 202),
     Call("DELETE", "/agents/{agent}", 202),
@@ -95,6 +100,8 @@ NAMELESS = (
     Call("POST", "/embed", 200, {"text": "x"}),
     Call("GET", "/secrets", 200),
     Call("POST", "/secrets", 201, {"name": "other", "value": "hunter2"}),
+    Call("GET", "/files", 200),
+    Call("POST", "/files", 201, {"name": "x", "content": "eA=="}),
 )
 UPSERTS = (
     Call("POST", "/agents/{agent}", 201, {"name": "x"}),
@@ -102,8 +109,9 @@ UPSERTS = (
     Call("POST", "/users/{user}", 201, {}),
     Call("POST", "/projects/{project}", 201, {"name": "x"}),
     Call("POST", "/sessions/{session}", 201, {"situation": "x"}),
+    Call("PUT", "/files/{file}/content", 200, {"any": "bytes"}),
 )
-LATER = ("/files", "/responses")
+LATER = ("/responses",)
 CALLS = NAMING + NAMELESS + UPSERTS
 
 
@@ -117,6 +125,7 @@ async def belongings(client: Client, rows: Any, account: Account) -> dict[str, s
     session = (await client.post("/sessions", json={"agent": agent, "user": user})).json()["id"]
     doc = (await client.post(f"/agents/{agent}/docs", json={"title": "D", "content": "d"})).json()["id"]
     secret = (await client.post("/secrets", json={"name": "token", "value": "hunter2"})).json()["id"]
+    file = (await client.post("/files", json={"name": "f", "content": "eA=="})).json()["id"]
     job = uuid4()
     await rows.execute("INSERT INTO jobs (tenant_id, id, kind, name) VALUES ($1, $2, 'test', 'a job')", account.id, job)
     return {
@@ -128,6 +137,7 @@ async def belongings(client: Client, rows: Any, account: Account) -> dict[str, s
         "session": session,
         "secret": secret,
         "doc": doc,
+        "file": file,
         "job": str(job),
     }
 
@@ -141,7 +151,7 @@ async def lists(client: Client) -> dict[str, Any]:
     seen = {path: (await client.get(path)).json()["items"] for path in ("/agents", "/users", "/projects", "/sessions")}
     tools = [tool for agent in seen["/agents"] for tool in (await client.get(f"/agents/{agent['id']}/tools")).json()["items"]]
     tasks = [task for agent in seen["/agents"] for task in (await client.get(f"/agents/{agent['id']}/tasks")).json()["items"]]
-    return {**seen, "tools": tools, "tasks": tasks, "/secrets": (await client.get("/secrets")).json()}
+    return {**seen, "tools": tools, "tasks": tasks, **{path: (await client.get(path)).json() for path in ("/secrets", "/files")}}
 
 
 def token(claims: dict[str, Any], *, secret: str = JWT_SECRET, algorithm: str = "HS512") -> str:
@@ -179,7 +189,7 @@ async def test_other_tenant_sees_empty_lists(server: ServerProcess, ids: dict[st
     async with raw_client(server.url, (await new_account()).key) as other:
         seen = await lists(other)
     assert [project["canonical_name"] for project in seen.pop("/projects")] == ["default"]
-    assert seen == {"/agents": [], "/users": [], "/sessions": [], "tools": [], "tasks": [], "/secrets": []}
+    assert seen == {"/agents": [], "/users": [], "/sessions": [], "tools": [], "tasks": [], "/secrets": [], "/files": []}
 
 
 @pytest.mark.parametrize(

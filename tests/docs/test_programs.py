@@ -49,8 +49,10 @@ def output(command: list[str], folder: Path, environ: dict[str, str] | None = No
         ("docs/quickstart.md", "You are in a conversation with Ada."),
         ("docs/chat.md", "The tool answered"),
         ("docs/secrets.md", "GITHUB_TOKEN ENCRYPTED"),
+        ("docs/executions.md", "succeeded {'sent': True}"),
         ("docs/integrations.md", "['search_the_web']"),
         ("docs/tasks.md", "Greeting, version 1"),
+        ("docs/files.md", "steam.txt"),
     ],
 )
 def test_python_program_of_a_page_runs_as_written(name: str, says: str, server: ServerProcess, tmp_path: Path) -> None:

@@ -10,18 +10,19 @@ import pytest
 import pytest_asyncio
 
 from mentha.core import config
-from mentha.core.errors import BadRequest, Conflict, NotFound
+from mentha.core.errors import BadRequest, Conflict, NotFound, Unavailable
 from mentha.core.ids import new_id
 from mentha.server.runtime import Runtime, open_runtime
-from mentha.server.worker import HANDLERS, Worker
+from mentha.server.worker import HANDLERS, SWEEPS, Worker
 from mentha.store import executions, jobs, schedules, tenants, transitions
 from mentha.wire.executions import Execution, ExecutionsPage
 from mentha.wire.schedules import CreateScheduleRequest
 from mentha.wire.transitions import Transition
-from mentha.workflow import change, start
+from mentha.workflow import change, runs, start
 from mentha.workflow import schedules as firing
 from mentha.workflow.change import Answer
 from mentha.workflow.start import Wanted
+from mentha.workflow.watch import Watch
 from tests.support.databases import Cluster
 from tests.support.runs import MARKS, StandIn, evaluate, new_task, over, parallel, sleep, step, tool, wait
 from tests.support.talk import until
@@ -100,7 +101,7 @@ async def test_execution_of_several_steps_succeeds_with_the_last_output(engine: 
     log = await engine.log(tenant, run)
     assert types(log) == ["init", "step", "step", "finish"]
     assert [line.seq for line in log] == [1, 2, 3, 4]
-    assert log[2].metadata["usage"]["prompt_tokens"] == 3
+    assert (log[2].metadata or {})["usage"]["prompt_tokens"] == 3
     async with engine.runtime.database.connection() as tx:
         assert (await jobs.get(tx, tenant, run)).state == "succeeded"
         assert await transitions.get(tx, tenant, run, log[1].id) == log[1]
@@ -111,7 +112,7 @@ async def test_execution_of_several_steps_succeeds_with_the_last_output(engine: 
 )
 async def test_execution_whose_step_fails_ends_failed_with_the_message(engine: Engine, tenant: UUID, main: Any, message: str) -> None:
     done = await engine.until(tenant, await engine.start(tenant, *main, evaluate(1)), "failed")
-    assert message in done.error
+    assert message in (done.error or "")
     assert done.output == done.error
 
 
@@ -162,7 +163,7 @@ async def test_answer_that_comes_while_another_branch_works_is_not_lost(engine: 
 async def test_wait_is_answered_by_its_token_and_by_no_other(engine: Engine, tenant: UUID) -> None:
     run = await engine.start(tenant, tool("client", ask=1))
     await engine.until(tenant, run, "awaiting_input")
-    token = (await engine.log(tenant, run))[-1].metadata["task_token"]
+    token = ((await engine.log(tenant, run))[-1].metadata or {})["task_token"]
     for wrong in ("x", token[:-4] + "AAAA"):
         with pytest.raises(NotFound):
             await change.resume(engine.runtime, tenant, run, Answer(1, {}, token=wrong))
@@ -313,4 +314,55 @@ async def test_time_of_a_schedule_that_was_dealt_with_starts_nothing_again(engin
 
 
 def _every_minute(**given: Any) -> CreateScheduleRequest:
-    return CreateScheduleRequest(cron="* * * * *", input=given, metadata={"by": "cron"})
+    return CreateScheduleRequest.model_validate({"cron": "* * * * *", "input": given, "metadata": {"by": "cron"}})
+
+
+async def test_execution_that_the_server_can_not_run_fails_after_some_attempts(
+    engine: Engine, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "FAULT_PAUSE_S", 0.001)
+    run = await engine.start(tenant, evaluate(1), step("unheard_of"))
+    failed = await engine.until(tenant, run, "failed")
+    assert "something went wrong in the server" in (failed.error or "")
+    assert types(await engine.log(tenant, run))[-1] == "error"
+
+
+async def test_watcher_is_told_of_what_another_process_wrote_and_of_the_end_of_watching(engine: Engine, tenant: UUID) -> None:
+    run = await engine.start(tenant, wait(q=1))
+    await engine.until(tenant, run, "awaiting_input")
+    watch = Watch(engine.runtime.database)
+    with watch.watching(tenant, run) as watcher:
+        # How it is now, and what the first look finds.
+        assert await watcher.wait(limit_s=5)
+        assert await watcher.wait(limit_s=5)
+        assert not await watcher.wait(limit_s=0.4)
+        await change.resume(engine.runtime, tenant, run, Answer(1, {}))
+        assert await watcher.wait(limit_s=5)
+        watch.close()
+        assert watcher.is_over
+    with pytest.raises(Unavailable), watch.watching(tenant, run):
+        pass
+
+
+async def test_purge_drops_executions_that_ended_long_ago_with_their_logs(engine: Engine, tenant: UUID) -> None:
+    old, new = [await engine.start(tenant, evaluate(1)) for _ in range(2)]
+    for run in (old, new):
+        await engine.until(tenant, run, "succeeded")
+    async with engine.runtime.database.connection() as tx:
+        await tx.execute("UPDATE executions SET finished_at = now() - interval '1 y' WHERE id = $1", old)
+    await SWEEPS["purge executions"].work(engine.runtime)
+    async with engine.runtime.database.connection() as tx:
+        left = {row["execution_id"] for row in await tx.fetch("SELECT DISTINCT execution_id FROM transitions WHERE tenant_id = $1", tenant)}
+    assert left == {new}
+    with pytest.raises(NotFound):
+        await engine.get(tenant, old)
+
+
+async def test_execution_of_a_task_that_is_deleted_goes_with_it(engine: Engine, tenant: UUID) -> None:
+    run = await engine.start(tenant, tool("gate", name="deleted"))
+    await until(lambda: engine.effects.held["deleted"] == 1)
+    async with engine.runtime.database.connection() as tx:
+        await tx.execute("DELETE FROM tasks WHERE tenant_id = $1", tenant)
+    await until(lambda: engine.effects.cancelled["deleted"] == 1)
+    with pytest.raises(NotFound):
+        await engine.get(tenant, run)

@@ -7,7 +7,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,10 @@ class Nest:
         self.pids.append(int(self._process.stdout.readline()))
         return self.pids[-1]
 
+    def spawn_two(self) -> None:
+        self.spawn()
+        self.spawn()
+
     def kill(self, pid: int) -> None:
         self.pids.remove(pid)
         with contextlib.suppress(ProcessLookupError):
@@ -74,7 +78,7 @@ class Nest:
 
 
 @contextmanager
-def nest(home: Path, dsn: str) -> Iterator[Nest]:
+def nest(home: Path, dsn: str) -> Generator[Nest]:
     environ = {
         **clean_environ(),
         "MENTHA_HOME": str(home),
@@ -163,7 +167,7 @@ class Crowd:
 
 
 @asynccontextmanager
-async def crowd(dsn: str, home: Path) -> AsyncIterator[Crowd]:
+async def crowd(dsn: str, home: Path) -> AsyncGenerator[Crowd]:
     settings = config.load(environ={"DATABASE_URL": dsn}, flags={"home": home})
     async with open_runtime(settings, serves=False) as runtime:
         async with runtime.database.connection() as tx:
@@ -174,7 +178,7 @@ async def crowd(dsn: str, home: Path) -> AsyncIterator[Crowd]:
 
 
 @asynccontextmanager
-async def busy(crowd: Crowd) -> AsyncIterator[None]:
+async def busy(crowd: Crowd) -> AsyncGenerator[None]:
     """Executions come and are answered while the block runs, and all of them end after it."""
     answering = asyncio.create_task(crowd.answer_all())
     try:
@@ -192,7 +196,7 @@ async def busy(crowd: Crowd) -> AsyncIterator[None]:
 async def test_executions_of_workers_that_are_killed_and_frozen_are_done_by_others(home: Path, database_dsn: str, rows: Any) -> None:
     chance = random.Random(5)
     with nest(home, database_dsn) as made:
-        made.spawn(), made.spawn()
+        made.spawn_two()
         async with crowd(database_dsn, home) as some:
             async with busy(some):
                 for number in range(KILLS):
@@ -217,7 +221,7 @@ async def test_executions_go_on_after_crashes_of_the_database(home: Path) -> Non
     try:
         async with crowd(external.dsn, home) as some:
             with nest(home, external.dsn) as made:
-                made.spawn(), made.spawn()
+                made.spawn_two()
                 async with busy(some):
                     for _ in range(CRASHES):
                         await asyncio.sleep(0.7)

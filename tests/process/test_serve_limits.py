@@ -295,7 +295,7 @@ async def test_every_answer_has_an_id_that_its_line_in_the_log_has_too(client: C
         ("GET", "/nowhere", {}, 404),
         ("PUT", "/users", {}, 405),
         ("GET", "/users", {"Authorization": "x"}, 403),
-        ("GET", "/files", {}, 501),
+        ("GET", "/responses", {}, 501),
         ("POST", "/users", {"Content-Length": str(BODY_BYTES_MAX + 1)}, 413),
         ("OPTIONS", "/users", {"Origin": "http://x", "Access-Control-Request-Method": "GET"}, 200),
         ("GET", "/metrics", {}, 200),
@@ -386,7 +386,7 @@ async def test_preflight_from_any_origin_is_allowed(client: Client, origin: str)
 
 
 async def test_answers_to_another_origin_can_be_read_by_it_errors_too(client: Client) -> None:
-    for path, status in (("/users", 200), ("/nowhere", 404), ("/users/x", 422), ("/files", 501)):
+    for path, status in (("/users", 200), ("/nowhere", 404), ("/users/x", 422), ("/responses", 501)):
         answer = await client.get(path, headers={"Origin": "https://app.example.com"})
         assert answer.status_code == status
         assert answer.headers["access-control-allow-origin"] in ("*", "https://app.example.com")

@@ -148,7 +148,9 @@ async def open_world(dsn: str, home: Path, models_url: str, **settings: Any) -> 
     async with open_runtime(loaded, serves=False) as runtime:
         expressions = Expressions(loaded)
         chat = runtime.turns._parts  # pyright: ignore[reportPrivateUsage] - the runtime has no other way to its tools
-        parts = Parts(loaded, runtime.database, runtime.providers, expressions, chat.tools, runtime.vault, chat.provider_keys)
+        parts = Parts(
+            loaded, runtime.database, runtime.providers, expressions, chat.tools, runtime.vault, chat.provider_keys, chat.attachments
+        )
         try:
             yield World(runtime, Effects(parts), parts)
         finally:

@@ -91,12 +91,13 @@ class StandIn:
             case "evaluate":
                 return _evaluated(args["value"], names)
             case "choose":
-                truths = [condition is None or _evaluated(condition, names).value for condition in args["conditions"]]
-                return Done(next((number for number, truth in enumerate(truths) if truth), None))
+                truths = _evaluated([condition or "$ True" for condition in args["conditions"]], names)
+                return truths if isinstance(truths, Fail) else Done(next((at for at, truth in enumerate(truths.value) if truth), None))
             case "tool":
-                arguments = names["_"] if args["arguments"] == "_" else _evaluated(args["arguments"], names).value
-                return await self._tool(run, command, args["tool"], arguments)
-        return Fail(f"no {command.kind} here")
+                arguments = Done(names["_"]) if args["arguments"] == "_" else _evaluated(args["arguments"], names)
+                return arguments if isinstance(arguments, Fail) else await self._tool(run, command, args["tool"], arguments.value)
+            case _:
+                return Fail(f"no {command.kind} here")
 
     async def _tool(self, run: RunContext, command: Command, name: str, arguments: Any) -> Done | Fail:
         self.calls[name] += 1
@@ -150,11 +151,14 @@ def _evaluated(value: Any, names: dict[str, Any]) -> Done | Fail:
         except Exception as error:
             return Fail(f"{type(error).__name__}: {error}", "expression")
     if isinstance(value, dict):
-        done = {key: _evaluated(item, names) for key, item in value.items()}
-        return next((each for each in done.values() if isinstance(each, Fail)), None) or Done(
-            {key: each.value for key, each in done.items()}
-        )
+        values = _evaluated(list(value.values()), names)
+        return values if isinstance(values, Fail) else Done(dict(zip(value, values.value, strict=True)))
     if isinstance(value, list):
-        listed = [_evaluated(item, names) for item in value]
-        return next((each for each in listed if isinstance(each, Fail)), None) or Done([each.value for each in listed])
+        done: list[Any] = []
+        for item in value:
+            made = _evaluated(item, names)
+            if isinstance(made, Fail):
+                return made
+            done.append(made.value)
+        return Done(done)
     return Done(value)

@@ -10,8 +10,6 @@ router = APIRouter(include_in_schema=False)
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 # Path → what it is part of.
 ABSENT = {
-    "/files": "files",
-    "/files/{file_id}": "files",
     "/responses": "responses",
     "/responses/{response_id}": "responses",
 }

@@ -16,8 +16,10 @@ from starlette.requests import HTTPConnection
 from mentha.api.identity import Identity
 from mentha.auth.vault import Vault
 from mentha.core.config import Settings
+from mentha.store.blobs import Blobs
 from mentha.store.pool import Database
 from mentha.store.pool import Tx as Connection
+from mentha.tools.attachments import Attachments
 from mentha.wire import filters
 from mentha.wire.common import LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX, OFFSET_MAX, Direction, Page, SortBy
 
@@ -31,6 +33,8 @@ class Runtime(Protocol):
     turns: Any
     providers: Any
     vault: Vault
+    blobs: Blobs
+    attachments: Attachments
 
 
 # Dependencies are coroutines, those too that never wait: the framework runs plain functions in a thread, 0.2 ms of CPU each time.

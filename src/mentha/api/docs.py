@@ -24,7 +24,9 @@ from mentha.store.docs import NewChunk, NewDoc
 from mentha.wire import filters
 from mentha.wire.common import ResourceDeletedResponse
 from mentha.wire.docs import (
+    CONTENT_CHARS_MAX,
     BulkDeleteDocsRequest,
+    CreateDocFromFileRequest,
     CreateDocRequest,
     Doc,
     DocPage,
@@ -33,6 +35,7 @@ from mentha.wire.docs import (
     DocSearchResponse,
     EmbedQueryRequest,
     EmbedQueryResponse,
+    NewDocRequest,
     PatchDocRequest,
     UpdateDocRequest,
 )
@@ -62,7 +65,7 @@ def _routes(kind: OwnerKind) -> None:
     of = Path(alias=f"{kind}_id")
 
     @router.post(f"{owner_path}/docs", status_code=201, responses=errors(400, 404, 409))
-    async def create_doc(owner_id: Annotated[UUID, of], body: CreateDocRequest, tenant: TenantId, runtime: RuntimeOf) -> Doc:
+    async def create_doc(owner_id: Annotated[UUID, of], body: NewDocRequest, tenant: TenantId, runtime: RuntimeOf) -> Doc:
         """Create Doc"""
         return await create_in(runtime, tenant, kind, owner_id, body)
 
@@ -149,13 +152,17 @@ async def embed(body: EmbedQueryRequest, _: TenantId, runtime: RuntimeOf) -> Res
 # The three below serve tools of type `system` as well, which call them by `server/system_ops.py`.
 
 
-async def create_in(runtime: Any, tenant: UUID, kind: OwnerKind, owner_id: UUID, body: CreateDocRequest) -> Doc:
-    """Store a new doc, and have its vectors made. No connection is held while a long text is made ready.
+async def create_in(runtime: Any, tenant: UUID, kind: OwnerKind, owner_id: UUID, body: CreateDocRequest | CreateDocFromFileRequest) -> Doc:
+    """Store a new doc, and have its vectors made. No connection is held while a file is read, or a long text made ready.
 
     Raises:
-        NotFound, Conflict, FieldInvalid: as the operation answers.
+        NotFound, Conflict, FieldInvalid, FileInvalid: as the operation answers.
     """
-    text = _Text(body.title, _parts(body.content), body.embed_instruction, body.language)
+    if isinstance(body, CreateDocFromFileRequest):
+        name, content = await runtime.attachments.text(tenant, body.file_id)
+        text = _Text(body.title or name, document.divided(content, CONTENT_CHARS_MAX), body.embed_instruction, body.language)
+    else:
+        text = _Text(body.title, _parts(body.content), body.embed_instruction, body.language)
     doc = await _prepared(runtime, text, body.metadata or {})
     async with runtime.database.transaction() as tx:
         created = await docs.create(tx, tenant, kind, owner_id, doc, doc_id=new_id(), job_id=new_id())

@@ -24,6 +24,7 @@ from mentha.core.errors import (
     Forbidden,
     MenthaError,
     ProviderError,
+    RangeNotSatisfiable,
     TaskInvalid,
     TemplateFailed,
 )
@@ -73,6 +74,8 @@ def headers_of(error: MenthaError) -> dict[str, str]:
     if isinstance(error, BodyTooLarge):
         # The rest of the body is not read, so the connection can't be used again.
         headers["Connection"] = "close"
+    if isinstance(error, RangeNotSatisfiable):
+        headers["Content-Range"] = f"bytes */{error.details.get('size', 0)}"
     return headers
 
 

@@ -16,6 +16,7 @@ from mentha.observe.events import RequestFinished, request_id, trace_parent
 
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9_.:-]{8,64}")
 PREFIX = "/api"
+_FILE = re.compile(r"/files/[^/]+/content")
 HEADERS = (b"x-request-id", b"content-length", b"traceparent", b"origin")
 
 Scope = Any
@@ -24,11 +25,17 @@ Send = Any
 
 
 class Edge:
-    """Wraps the application. `body_bytes_max`: a larger body is refused, before it is read where its length is declared."""
+    """Wraps the application. A larger body is refused, before it is read where its length is declared.
 
-    def __init__(self, app: Any, *, body_bytes_max: int) -> None:
+    Args:
+        body_bytes_max: of a body that is held in memory as a whole.
+        file_bytes_max: of one that is not, because it is a file.
+    """
+
+    def __init__(self, app: Any, *, body_bytes_max: int, file_bytes_max: int) -> None:
         self._app = app
         self._body_bytes_max = body_bytes_max
+        self._file_bytes_max = file_bytes_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event."""
@@ -50,12 +57,13 @@ class Edge:
             )
 
     async def _serve(self, scope: Scope, receive: Receive, response: "_Response", length: bytes | None) -> None:
-        limit = self._body_bytes_max
+        is_file = scope["method"] == "PUT" and _FILE.fullmatch(scope["path"]) is not None
+        limit, name = (self._file_bytes_max, "file_bytes_max") if is_file else (self._body_bytes_max, "body_bytes_max")
         if length is not None and length.isdigit() and int(length) > limit:
-            await response.answer(413, _too_large(limit))
+            await response.answer(413, _too_large(limit, name))
             return
         try:
-            await self._app(scope, _limited(receive, limit) if length is None else receive, response.send)
+            await self._app(scope, _limited(receive, limit, name) if length is None else receive, response.send)
         except BodyTooLarge as error:
             await response.answer(413, error)
         except Exception as error:  # noqa: BLE001 - the framework raises a fault again after it was answered and logged
@@ -110,7 +118,7 @@ def _without_prefix(scope: Scope) -> Scope:
     return dict(scope)
 
 
-def _limited(receive: Receive, limit: int) -> Receive:
+def _limited(receive: Receive, limit: int, name: str) -> Receive:
     seen = 0
 
     async def counted() -> Any:
@@ -118,11 +126,11 @@ def _limited(receive: Receive, limit: int) -> Receive:
         message = await receive()
         seen += len(message.get("body", b""))
         if seen > limit:
-            raise _too_large(limit)
+            raise _too_large(limit, name)
         return message
 
     return counted
 
 
-def _too_large(limit: int) -> BodyTooLarge:
-    return BodyTooLarge(f"the body is larger than {limit:,} bytes", fix="send less at once; the operator sets body_bytes_max")
+def _too_large(limit: int, name: str) -> BodyTooLarge:
+    return BodyTooLarge(f"the body is larger than {limit:,} bytes", fix=f"send less at once; the operator sets {name}")

@@ -10,6 +10,7 @@ _TEXTS = {
     404: "Not Found",
     409: "Conflict",
     413: "Request body too large",
+    416: "The file does not have this part",
     422: "Validation Error",
     429: "Rate limited by the model's provider",
     500: "Unexpected fault",

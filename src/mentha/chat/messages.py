@@ -1,9 +1,11 @@
 """New messages of a turn: what their calls and templates are, and how much they count. Their forms are in `tools/messages.py`. Pure."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 from mentha.core.json import JsonObject
+from mentha.core.tokens import TOKENS_PER_IMAGE
 from mentha.tools.messages import NO_RESULT, Draft, expanded
 from mentha.wire.chat import Message
 
@@ -40,13 +42,19 @@ def with_texts(draft: Draft, texts: Sequence[str]) -> Draft:
 
 
 def countable(message: JsonObject) -> tuple[str, int]:
-    """The text of a message whose tokens count, and how many images are in it."""
+    """The text of a message whose tokens count, and how many images are in it; a file counts as so many images as it has their tokens."""
     content = message.get("content")
     parts = content if isinstance(content, list) else [{"type": "text", "text": content or ""}]
     texts = [part["text"] for part in parts if part["type"] == "text"]
     for call in message.get("tool_calls") or ():
         texts += [call["function"]["name"], call["function"]["arguments"] or ""]
-    return "\n".join(texts), sum(part["type"] == "image_url" for part in parts)
+    return "\n".join(texts), sum(map(_images, parts))
+
+
+def _images(part: JsonObject) -> int:
+    if part["type"] == "file":
+        return math.ceil(part["file"].get("tokens", 0) / TOKENS_PER_IMAGE)
+    return part["type"] == "image_url"
 
 
 def _stand_in(call: str) -> Draft:

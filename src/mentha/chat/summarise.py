@@ -309,11 +309,17 @@ def _lines(name: str | None, message: JsonObject, chars_max: int) -> Iterator[st
     who = "result of a tool" if message["role"] == "tool" else f"{message['role']} ({name})" if name else message["role"]
     content = message.get("content") or ""
     parts: list[JsonObject] = content if isinstance(content, list) else [{"type": "text", "text": content}]
-    said = "\n".join(part["text"] if part["type"] == "text" else "[image]" for part in parts)
+    said = "\n".join(map(_shown, parts))
     if said.strip():
         yield f"{who}: {_shortened(said, chars_max)}"
     for call in message.get("tool_calls") or ():
         yield f"{who} calls {call['function']['name']}: {_shortened(call['function']['arguments'] or '', chars_max)}"
+
+
+def _shown(part: JsonObject) -> str:
+    if part["type"] == "file":
+        return f"[file {part['file'].get('name', '')}]"
+    return part["text"] if part["type"] == "text" else "[image]"
 
 
 def _shortened(text: str, chars_max: int) -> str:

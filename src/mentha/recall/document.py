@@ -56,6 +56,19 @@ def prepare(title: str, content: Sequence[str], tag: str | None, sizes: Sizes) -
     return Document(searchable(title), name, configuration, digest_of(title, content), pieces)
 
 
+def divided(text: str, chars_max: int) -> list[str]:
+    """A text in parts of at most so many characters, which together are the text: cut after paragraphs, lines or words if it can be."""
+    parts: list[str] = []
+    begin = 0
+    while len(text) - begin > chars_max:
+        # Not in the first half: a text with one early break would fall into very many parts.
+        least, most = begin + chars_max // 2, begin + chars_max
+        found = next((at + len(gap) for gap in ("\n\n", "\n", " ") if (at := text.rfind(gap, least, most)) > 0), most)
+        parts.append(text[begin:found])
+        begin = found
+    return [*parts, text[begin:]]
+
+
 def digest_of(title: str, content: Sequence[str]) -> bytes:
     """The same for the same title and content, and for no other: each part goes in with its length."""
     digest = hashlib.sha256()

@@ -1,7 +1,7 @@
 """A process that renders tenants' templates: `sandbox/templates.py` starts it, `main` is all of it.
 
-It gives up everything that it does not need before it reads the first template (`_lock_down`): files, processes, privileges, memory
-beyond a limit. Then it answers one request after the other until its input ends. Each request gets an environment of its own; only
+It gives up everything that it does not need before it reads the first template (`sandbox/lockdown.py`): files, processes, privileges,
+memory beyond a limit. Then it answers one request after the other until its input ends. Each request gets an environment of its own; only
 compiled code, which cannot be changed, is kept between them. Time is kept by the server, which kills this process.
 
 It imports little, because each worker pays for it in memory: the standard library, orjson, Jinja2, and through `surface` PyYAML.
@@ -16,20 +16,11 @@ Frames, both ways: a length (4 bytes, little-endian), then JSON.
 `last` tells that this process should not be used again. `failed` is one of syntax, undefined, refused, error, depth, memory, output.
 """
 
-import contextlib
-import ctypes
 import gc
 import importlib
-import math
 import os
-import pwd
 import re
-import resource
-import signal
 import struct
-import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -42,6 +33,7 @@ from jinja2.defaults import DEFAULT_NAMESPACE
 from jinja2.exceptions import FilterArgumentError, SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from mentha.sandbox.lockdown import Memory, close_inherited, limit_cpu, lock_down
 from mentha.sandbox.surface import SurfaceError, surface
 
 # What Jinja2 and the standard library import inside functions: nothing can be imported any more when templates run.
@@ -55,14 +47,8 @@ TEMPLATE_FILE = "<template>"
 COMPILED_MAX = 64
 COMPILED_CHARS_MAX = 64_000
 MESSAGE_CHARS_MAX = 300
-# A worker that holds this much more than at its start is not used again: one big render must not stay in memory.
-GROWTH_BYTES_MAX = 64_000_000
 
 MEMORY_ANSWER = b'{"failed":"memory","text":"","line":null,"template":0,"last":true}'
-
-# Source: linux/prctl.h.
-_PR_SET_PDEATHSIG = 1
-_PR_SET_NO_NEW_PRIVS = 38
 
 _QUOTED = re.compile(r"(['\"])([\w. ]{1,80})\1")
 
@@ -121,23 +107,23 @@ def main(raw_options: str, offer: Offer | None = None) -> None:
         raw_options: the fields of `Options`, as JSON.
     """
     options = Options(**orjson.loads(raw_options))
-    _close_inherited()
+    close_inherited()
     for name in _PRELOADED:
         importlib.import_module(name)
     incoming = os.fdopen(0, "rb", buffering=65_536, closefd=False)
     # Whatever is printed in this process goes to standard error, which is nowhere, and never between two answers.
     outgoing = os.dup(1)
     os.dup2(2, 1)
-    memory = _Memory()
-    _lock_down(options, memory, keep_fds=max(outgoing, memory.fd) + 1)
+    memory = Memory()
+    lock_down(options.parent_pid, memory_bytes_max=memory.virtual_bytes() + options.memory_bytes_max, keep_fds=max(outgoing, memory.fd) + 1)
     gc.freeze()
     _send(outgoing, b'{"ready":true}')
     while (request := _receive(incoming)) is not None:
-        _limit_cpu(options.timeout_s)
+        limit_cpu(options.timeout_s)
         _send(outgoing, answer(request, options.output_bytes_max, memory, offer or Offer()))
 
 
-def answer(raw: bytes, output_bytes_max: int, memory: "_Memory", offer: Offer) -> bytes:
+def answer(raw: bytes, output_bytes_max: int, memory: Memory, offer: Offer) -> bytes:
     """The answer to one request, both as JSON."""
     texts: list[str] = []
     try:
@@ -156,7 +142,7 @@ def answer(raw: bytes, output_bytes_max: int, memory: "_Memory", offer: Offer) -
         return MEMORY_ANSWER
 
 
-def _called(function: Callable[..., Any], arguments: Any, output_bytes_max: int, memory: "_Memory") -> bytes:
+def _called(function: Callable[..., Any], arguments: Any, output_bytes_max: int, memory: Memory) -> bytes:
     positional, named = arguments
     try:
         result = orjson.dumps(function(*positional, **named), default=_plain, option=orjson.OPT_NON_STR_KEYS)
@@ -295,27 +281,6 @@ def _compile_kept(source: str) -> CodeType:
     return _COMPILER.compile(source)
 
 
-class _Memory:
-    """How much memory this process holds, where `/proc` tells; the file stays open because none can be opened later."""
-
-    def __init__(self) -> None:
-        self._page_bytes = resource.getpagesize()
-        try:
-            self.fd = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            self.fd = 0
-        self._resident_at_start_bytes = self._bytes(1)
-
-    def virtual_bytes(self) -> int:
-        return self._bytes(0)
-
-    def grown(self) -> bool:
-        return self._bytes(1) - self._resident_at_start_bytes > GROWTH_BYTES_MAX
-
-    def _bytes(self, field: int) -> int:
-        return int(os.pread(self.fd, 100, 0).split()[field]) * self._page_bytes if self.fd else 0
-
-
 def _pack(answer: dict[str, Any]) -> bytes:
     try:
         return orjson.dumps(answer)
@@ -338,70 +303,3 @@ def _send(fd: int, body: bytes) -> None:
     left = memoryview(struct.pack("<I", len(body)) + body)
     while left:
         left = left[os.write(fd, left) :]
-
-
-def _lock_down(options: Options, memory: _Memory, *, keep_fds: int) -> None:
-    """Give up what a render does not need. The order matters: each step may still need what a later one takes away."""
-    _enter_no_folder()
-    time.tzset()
-    libc = ctypes.CDLL(None)
-    for which in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE, resource.RLIMIT_NPROC):
-        _limit(which, 0)
-    _drop_privileges()
-    if sys.platform == "linux":
-        libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-        # After the change of user, which resets it. A parent that ended before this line is seen by the next one.
-        libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    if os.getppid() != options.parent_pid:
-        os._exit(0)
-    for finders in (sys.meta_path, sys.path, sys.path_hooks):
-        finders.clear()
-    sys.path_importer_cache.clear()
-    _limit(resource.RLIMIT_NOFILE, keep_fds)
-    _limit(resource.RLIMIT_AS, memory.virtual_bytes() + options.memory_bytes_max)
-
-
-def _close_inherited() -> None:
-    """Close what the server had open: not every event loop does that for its children."""
-    for name in os.listdir("/dev/fd"):  # noqa: PTH208 - pathlib is not worth its memory in a worker
-        if int(name) > 2:
-            # The listing itself used a descriptor, which is closed already.
-            with contextlib.suppress(OSError):
-                os.close(int(name))
-
-
-def _enter_no_folder() -> None:
-    """Work in a folder that is removed already: empty, nothing can be made in it, and nothing is left behind by a killed process."""
-    folder = tempfile.mkdtemp(prefix="mentha-")
-    os.chdir(folder)
-    os.rmdir(folder)  # noqa: PTH106 - as above
-
-
-def _drop_privileges() -> None:
-    """As root, become `nobody`. Where the system forbids that (some containers), the other limits have to do."""
-    if os.getuid() != 0:
-        return
-    try:
-        nobody = pwd.getpwnam("nobody")
-    except KeyError:
-        return
-    with contextlib.suppress(OSError):
-        os.setgroups([])
-        os.setgid(nobody.pw_gid)
-        os.setuid(nobody.pw_uid)
-
-
-def _limit(which: int, value: int) -> None:
-    """Cap a resource for good, never above what is allowed now. macOS refuses some of them; then time is the only limit."""
-    _, hard = resource.getrlimit(which)
-    if hard != resource.RLIM_INFINITY:
-        value = min(value, hard)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(which, (value, value))
-
-
-def _limit_cpu(timeout_s: float) -> None:
-    """End this process when one render takes far too long and the server, which should have killed it, does not live any more."""
-    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    soft = math.ceil(time.process_time() + timeout_s) + 1
-    resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))

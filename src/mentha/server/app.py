@@ -15,6 +15,7 @@ from mentha.api import (
     chat,
     docs,
     executions,
+    files,
     health,
     jobs,
     openapi,
@@ -46,6 +47,7 @@ ROUTERS = (
     tasks,
     schedules,
     projects,
+    files,
     secrets,
     jobs,
     health,
@@ -89,7 +91,7 @@ def build(runtime: Any) -> Edge:
         expose_headers=["*"],
         max_age=CORS_MAX_AGE_S,
     )
-    return Edge(app, body_bytes_max=runtime.settings.body_bytes_max)
+    return Edge(app, body_bytes_max=runtime.settings.body_bytes_max, file_bytes_max=runtime.settings.file_bytes_max)
 
 
 class _Cors(CORSMiddleware):

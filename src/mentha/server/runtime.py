@@ -19,6 +19,7 @@ from mentha.providers.embedders import Embedders
 from mentha.providers.service import Providers
 from mentha.recall.index import Learned
 from mentha.sandbox.expressions import Expressions
+from mentha.sandbox.extract import Extractor
 from mentha.sandbox.templates import Templates
 from mentha.server import database as databases
 from mentha.server import encryption, first_key, system_ops
@@ -27,7 +28,9 @@ from mentha.server.first_key import FirstKey
 from mentha.server.secrets import Secrets
 from mentha.store import embedded
 from mentha.store import embedders as rows
+from mentha.store.blobs import Blobs
 from mentha.store.pool import Database
+from mentha.tools.attachments import Attachments
 from mentha.tools.outbound import Outbound
 from mentha.tools.run import Toolbox
 from mentha.tools.system import Operation
@@ -49,6 +52,7 @@ class Runtime:
     embedders: Embedders
     learned: Learned
     templates: Templates
+    attachments: Attachments
     vault: Vault
     secrets: Secrets
     turns: Turns
@@ -57,6 +61,11 @@ class Runtime:
     runs: Runs
     metrics: Metrics
     made_key: FirstKey | None
+
+    @property
+    def blobs(self) -> Blobs:
+        """Where the bytes of files are."""
+        return self.attachments.blobs
 
 
 @asynccontextmanager
@@ -74,11 +83,7 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         first_key.check(settings)
     encryption.check(settings)
     async with AsyncExitStack() as stack:
-        metrics = Metrics()
-        observe.subscribe(metrics.subscribe)
-        stack.callback(observe.unsubscribe, metrics.subscribe)
-        if settings.otlp_endpoint:
-            stack.callback(trace.install(settings.otlp_endpoint))
+        metrics = _metrics(stack, settings)
         place = await databases.find(settings)
         stack.push_async_callback(asyncio.to_thread, place.release)
         if place.server is not None:
@@ -99,13 +104,14 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         stack.push_async_callback(templates.close)
         operations: dict[str, Operation] = {}
         tools = Toolbox(settings, Outbound(settings), operations, secrets.values, secrets.unsealed)
-        turns = Turns(Parts(settings, database, providers, embedders, templates, secrets.provider_keys, tools))
+        attachments = _attachments(stack, settings, database)
+        turns = Turns(Parts(settings, database, providers, embedders, templates, secrets.provider_keys, tools, attachments))
         watch = Watch(database)
         stack.callback(watch.close)
         plans = Plans()
         expressions = Expressions(settings)
         stack.push_async_callback(expressions.aclose)
-        doing = effects.Parts(settings, database, providers, expressions, tools, vault, secrets.provider_keys)
+        doing = effects.Parts(settings, database, providers, expressions, tools, vault, secrets.provider_keys, attachments)
         runs = Runs(settings, database, effects.Effects(doing), watch, plans)
         identity = Identity(settings, database)
         await _tell_of_embedder(database, embedders)
@@ -118,6 +124,7 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
             embedders,
             Learned(),
             templates,
+            attachments,
             vault,
             secrets,
             turns,
@@ -130,6 +137,22 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         # Tools can chat, and chats use tools: here the two meet.
         operations.update(system_ops.table(runtime))
         yield runtime
+
+
+def _metrics(stack: AsyncExitStack, settings: Settings) -> Metrics:
+    """The figures, which count from now on, and traces where they are wanted."""
+    metrics = Metrics()
+    observe.subscribe(metrics.subscribe)
+    stack.callback(observe.unsubscribe, metrics.subscribe)
+    if settings.otlp_endpoint:
+        stack.callback(trace.install(settings.otlp_endpoint))
+    return metrics
+
+
+def _attachments(stack: AsyncExitStack, settings: Settings, database: Database) -> Attachments:
+    extractor = Extractor(settings)
+    stack.push_async_callback(extractor.close)
+    return Attachments(settings, database, Blobs(settings), extractor)
 
 
 async def _tell_of_embedder(database: Database, embedders: Embedders) -> None:

@@ -16,7 +16,7 @@ from mentha.core.config import Settings
 from mentha.core.errors import Unavailable
 from mentha.observe.events import SweepFailed
 from mentha.recall import index
-from mentha.server import signals
+from mentha.server import clearing, signals
 from mentha.server.runtime import Runtime, open_runtime
 from mentha.store import delivery, maintenance, queue
 from mentha.store.pool import Tx
@@ -77,6 +77,7 @@ SWEEPS: dict[str, Sweep] = {
     "schedules": Sweep(1.0, schedules.sweep),
     "purge answers": Sweep(60.0, _purge_turns),
     "purge jobs": Sweep(3_600.0, _purge_jobs),
+    "blobs to delete": Sweep(30.0, lambda runtime: clearing.clear(runtime.database, runtime.blobs)),
     "purge executions": Sweep(60.0, _purge_executions),
     "purge queue log": Sweep(300.0, _purge_log),
 }

@@ -309,6 +309,7 @@ SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hns
 """
 EF_SEARCH = 120
 SCAN_TUPLES_MAX = 20_000
+TIES_MAX = 10
 
 
 def nearest(embedder: EmbedderRow, *, filtered: bool) -> LiteralString:
@@ -328,12 +329,13 @@ async def by_index(tx: Tx, tenant: UUID, scope: Scope, embedder: EmbedderRow, ve
 
     Needs a transaction around it.
     """
-    await tx.execute(NEAREST_SETTINGS, str(max(EF_SEARCH, limit)), str(SCAN_TUPLES_MAX))
-    given: tuple[Any, ...] = (tenant, list(scope.owners), vector, limit)
+    await tx.execute(NEAREST_SETTINGS, str(max(EF_SEARCH, limit + TIES_MAX)), str(SCAN_TUPLES_MAX))
+    # Of equally near ones the index gives any: with some more, the same are taken each time.
+    given: tuple[Any, ...] = (tenant, list(scope.owners), vector, limit + TIES_MAX)
     if scope.metadata_filter is not None:
         given = (*given, scope.metadata_filter)
     rows = await tx.fetch(nearest(embedder, filtered=scope.metadata_filter is not None), *given)
-    return sorted(_near(rows), key=lambda hit: (-hit.cosine, hit.key))
+    return sorted(_near(rows), key=lambda hit: (-hit.cosine, hit.key))[:limit]
 
 
 COSINES = """

@@ -33,6 +33,9 @@ _MISSING = {
     "task_agent_exists": "No agent found during create",
     "doc_agent_exists": "No agent found during create",
     "doc_user_exists": "No user found during create",
+    "file_agent_exists": "No agent found during create",
+    "file_user_exists": "No user found during create",
+    "file_project_exists": "No project found",
     "agent_project_exists": "No project found",
     "user_project_exists": "No project found",
     "turn_session_exists": "No session found",
@@ -48,6 +51,8 @@ _MISSING = {
 }
 _BROKEN = {
     "agent_about_length": "about: at most 16,000 characters",
+    "file_description_length": "description: at most 16,000 characters",
+    "file_not_empty": "content: an empty file can't be stored",
     "agent_template_not_blank": "default_system_template: must not be blank",
     "session_situation_not_blank": "situation: must not be blank; leave it out or send null",
     "session_template_not_blank": "system_template: must not be blank; leave it out or send null",

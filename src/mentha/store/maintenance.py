@@ -1,6 +1,8 @@
 """Cleaning and counting, for all tenants at once."""
 
+from collections.abc import Sequence
 from typing import LiteralString
+from uuid import UUID
 
 from mentha.store.pool import Tx
 
@@ -88,3 +90,32 @@ async def count_outgrown(tx: Tx) -> list[str]:
     for name in names:
         await tx.execute(COUNT[name])
     return names
+
+
+# Doomed first, in a transaction of its own, deleted then: a slow upload that is still to be stored finds its key doomed, and stores nothing.
+DOOM_BLOBS = """
+UPDATE blobs_pending b SET doomed = true, due_at = now() + make_interval(secs => $2)
+FROM (SELECT tenant_id, id FROM blobs_pending WHERE due_at <= now() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED) AS due
+WHERE b.tenant_id = due.tenant_id AND b.id = due.id
+RETURNING b.tenant_id, b.id
+"""
+
+
+async def doom_blobs(tx: Tx, *, limit: int, lease_s: float) -> list[tuple[UUID, UUID]]:
+    """Take blobs that no file needs, with their tenants; from then on no file can take them. Commit, delete them, then `forget_blobs`.
+
+    Args:
+        lease_s: where that does not happen, they are given out again after so long.
+    """
+    return [(row["tenant_id"], row["id"]) for row in await tx.fetch(DOOM_BLOBS, limit, lease_s)]
+
+
+FORGET_BLOBS = """
+DELETE FROM blobs_pending b USING unnest($1::uuid[], $2::uuid[]) AS gone (tenant_id, id)
+WHERE b.tenant_id = gone.tenant_id AND b.id = gone.id AND b.doomed
+"""
+
+
+async def forget_blobs(tx: Tx, blobs: Sequence[tuple[UUID, UUID]]) -> None:
+    """Drop the notes on blobs that were deleted."""
+    await tx.execute(FORGET_BLOBS, [tenant for tenant, _ in blobs], [blob_id for _, blob_id in blobs])

@@ -28,7 +28,7 @@ _OPTIONS = {
     "port": str(PORT),
     "unix_socket_permissions": "0700",
     "max_connections": "100",
-    "shared_buffers": "64MB",
+    "shared_buffers": "128MB",
     "max_wal_size": "256MB",
     # No replication: only the superuser could use it, and nobody can log in as superuser.
     "wal_level": "minimal",

@@ -107,7 +107,8 @@ async def upsert(tx: Tx, tenant: UUID, project_id: UUID, project: CreateProjectR
 DELETE = """
 WITH home AS (SELECT id FROM projects WHERE tenant_id = $1 AND canonical_name = 'default'),
      moved_agents AS (UPDATE agents SET project_id = home.id FROM home WHERE tenant_id = $1 AND project_id = $2 AND home.id <> $2),
-     moved_users AS (UPDATE users SET project_id = home.id FROM home WHERE tenant_id = $1 AND project_id = $2 AND home.id <> $2)
+     moved_users AS (UPDATE users SET project_id = home.id FROM home WHERE tenant_id = $1 AND project_id = $2 AND home.id <> $2),
+     moved_files AS (UPDATE files SET project_id = home.id FROM home WHERE tenant_id = $1 AND project_id = $2 AND home.id <> $2)
 SELECT id FROM home
 """
 DELETE_EMPTY = "DELETE FROM projects WHERE tenant_id = $1 AND id = $2 AND canonical_name <> 'default' RETURNING now()"

@@ -72,6 +72,7 @@ async def resolve(tx: Tx, name: str) -> UUID:
 
 DELETE_PARTS = (
     "DELETE FROM sessions WHERE tenant_id = $1",
+    "DELETE FROM files WHERE tenant_id = $1",
     "DELETE FROM agents WHERE tenant_id = $1",
     "DELETE FROM users WHERE tenant_id = $1",
 )

@@ -32,6 +32,14 @@ async def beat(tx: Tx, worker: UUID, *, lease_s: float) -> bool:
     return bool(await tx.fetchval(BEAT, worker, lease_s))
 
 
+NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
+
+
+async def now(tx: Tx) -> float:
+    """The time of the database, in seconds since 1970."""
+    return await tx.fetchval(NOW)
+
+
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """A run that this worker has from now on.
@@ -70,7 +78,7 @@ FROM executions e WHERE e.tenant_id = $1 AND e.id = ANY($2::uuid[]) AND e.owner 
 async def claim(
     tx: Tx, tenant: UUID, worker: UUID, *, limit: int, tenant_max: int, interpreters: Sequence[int]
 ) -> tuple[list[Claimed], bool]:
-    """Take the tenant's runs that are ready, oldest first. Two statements, of which the first one takes (`migrations/0013`).
+    """Take the tenant's runs that are ready, oldest first. Two statements, of which the first one takes (`migrations/0012_create_executions.sql`).
 
     Args:
         limit: most runs to take.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mentha.core.json import JsonObject, JsonValue
-from mentha.wire.chat import ImagePart, Message, TextPart, ToolResultPart
+from mentha.wire.chat import FilePart, ImagePart, Message, TextPart, ToolResultPart
 
 NAME_CHARS_MAX = 64
 NO_RESULT = "No result was given for this call."
@@ -77,9 +77,9 @@ def _content(message: Message, parts: Sequence[Any] | None) -> tuple[JsonValue, 
     return sent, None
 
 
-def _part(part: str | TextPart | ImagePart) -> JsonObject:
-    if isinstance(part, ImagePart):
-        return part.model_dump()
+def _part(part: str | TextPart | ImagePart | FilePart) -> JsonObject:
+    if isinstance(part, ImagePart | FilePart):
+        return part.model_dump(mode="json")
     return {"type": "text", "text": part if isinstance(part, str) else part.text}
 
 

@@ -7,12 +7,13 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import Discriminator, Field, StrictBool, Tag, model_validator
+from pydantic import Discriminator, Field, StrictBool, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from mentha.wire.common import SafeUnicode, Wire, ours
 from mentha.wire.docs import DocReference
 from mentha.wire.entries import Role
+from mentha.wire.files import URL_PREFIX
 from mentha.wire.tools import TOOLS_MAX, CreateToolRequest
 
 PARTS_MAX = 1_000
@@ -28,10 +29,27 @@ class TextPart(Wire):
 
 
 class ImageUrl(Wire):
-    """Where an image is: a URL, or a data URL with the image itself."""
+    """Where an image is: a URL, a data URL with the image itself, or `mentha://files/ID`, for which `file_id` is short."""
 
     url: str = Field(min_length=1)
     detail: Literal["auto", "low", "high"] = "auto"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_file(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "url" not in value and isinstance(value.get("file_id"), str):
+            return {**value, "url": URL_PREFIX + value["file_id"]}
+        return value
+
+    @field_validator("url")
+    @classmethod
+    def _names_a_file(cls, url: str) -> str:
+        if not url.startswith(URL_PREFIX):
+            return url
+        try:
+            return URL_PREFIX + str(UUID(url.removeprefix(URL_PREFIX)))
+        except ValueError:
+            raise PydanticCustomError("file_url", "Must be `mentha://files/` and the id of a file") from None
 
 
 class ImagePart(Wire):
@@ -39,6 +57,19 @@ class ImagePart(Wire):
 
     type: Literal["image_url"] = "image_url"
     image_url: ImageUrl
+
+
+class NamedFile(Wire):
+    """Which file."""
+
+    file_id: UUID
+
+
+class FilePart(Wire):
+    """A file of the tenant's: text, a PDF whose text is read, or an image."""
+
+    type: Literal["file"] = "file"
+    file: NamedFile
 
 
 class ImageSource(Wire):
@@ -79,19 +110,20 @@ def _part_tag(value: Any) -> str | None:
         return "~string"
     kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
     if kind is None and isinstance(value, dict):
-        kind = next((name for name in ("text", "image_url") if name in value), None)
-    return f"~{kind}" if kind in ("text", "image_url", "tool_result") else None
+        kind = next((name for name in ("text", "image_url", "file") if name in value), None)
+    return f"~{kind}" if kind in ("text", "image_url", "file", "tool_result") else None
 
 
 Part = Annotated[
     Annotated[str, Tag("~string")]
     | Annotated[TextPart, Tag("~text")]
     | Annotated[ImagePart, Tag("~image_url")]
+    | Annotated[FilePart, Tag("~file")]
     | Annotated[ToolResultPart, Tag("~tool_result")],
     Discriminator(
         _part_tag,
         custom_error_type="part_type",
-        custom_error_message="Must be a string or a part of type 'text', 'image_url' or 'tool_result'",
+        custom_error_message="Must be a string or a part of type 'text', 'image_url', 'file' or 'tool_result'",
     ),
 ]
 

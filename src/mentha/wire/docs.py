@@ -69,6 +69,26 @@ class CreateDocRequest(Wire):
     language: LanguageTag | None = Field(None, description="Language tag; found out from the text by default", json_schema_extra=ours())
 
 
+class CreateDocFromFileRequest(Wire):
+    """Payload for making a doc of a file: of its text, or of what can be read out of a PDF."""
+
+    file_id: UUID = Field(json_schema_extra=ours())
+    title: Title | None = Field(None, description="By default the name of the file")
+    metadata: Metadata = Field(default_factory=dict)
+    embed_instruction: Instruction | None = Field(None, description="Put before each piece when its vector is made")
+    language: LanguageTag | None = Field(None, description="Language tag; found out from the text by default", json_schema_extra=ours())
+
+
+def _source_tag(value: Any) -> str:
+    is_file = "file_id" in value and "content" not in value if isinstance(value, dict) else isinstance(value, CreateDocFromFileRequest)
+    return "~file" if is_file else "~content"
+
+
+NewDocRequest = Annotated[
+    Annotated[CreateDocRequest, Tag("~content")] | Annotated[CreateDocFromFileRequest, Tag("~file")], Discriminator(_source_tag)
+]
+
+
 class UpdateDocRequest(CreateDocRequest):
     """Payload for replacing a doc."""
 

@@ -12,6 +12,7 @@ from mentha.store.pool import Tx
 from mentha.wire.executions import ENDED, Execution
 from mentha.wire.transitions import Transition, seq_of
 from mentha.workflow import interpreter, journal
+from mentha.workflow.marks import without_marks
 from mentha.workflow.plans import Plans
 from mentha.workflow.runs import KIND
 from mentha.workflow.start import check_input
@@ -50,7 +51,8 @@ async def resume(runtime: Any, tenant: UUID, execution_id: UUID, answer: Answer)
         held = await executions.hold(tx, tenant, execution_id)
         target = await _target(tx, tenant, held, runtime.plans, answer)
         if target is not None:
-            await executions.resume(tx, tenant, execution_id, target, answer.given, metadata={})
+            # A mark that the client was shown must not open again because it comes back.
+            await executions.resume(tx, tenant, execution_id, target, without_marks(answer.given), metadata={})
             # One that runs here is told below; one that runs elsewhere finds out by itself.
             if held.owner is None and not runtime.runs.has_room:
                 await queue.wake(tx, KIND, payload=tenant.bytes)

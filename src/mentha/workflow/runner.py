@@ -184,17 +184,29 @@ class Run:
 
     def _settle(self) -> Following | None:
         """Apply all rows that follow, and what has ended; None where so many wait that they must be written first."""
-        now = self._parts.clock.now
         while True:
-            after = interpreter.following(self.state, now())
+            # Asking what follows looks at every branch: all that has ended is put in before.
+            while self._landed and self._is_asked(self._landed[0][0]) and not self._is_full:
+                self._land(*self._landed.popleft())
+            if self._is_full:
+                return None
+            after = interpreter.following(self.state, self._parts.clock.now())
             if after.rows:
                 self._add(after.rows)
-            elif self._landed:
-                self._land(*self._landed.popleft())
-            else:
+            elif not self._landed:
                 return after
-            if len(self._draft.rows) >= DRAFT_ROWS_MAX and not self.state.ended:
-                return None
+            elif not self._is_asked(self._landed[0][0]):
+                # What it was for has gone.
+                self._landed.popleft()
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._draft.rows) >= DRAFT_ROWS_MAX and not self.state.ended
+
+    def _is_asked(self, command: Command) -> bool:
+        """Whether the interpreter has asked for something where this was done; after the log was read again it must be asked first."""
+        frame = self.state.frames.get(command.frame)
+        return frame is not None and frame.command is not None
 
     def _land(self, command: Command, result: Done | Fail) -> None:
         self._unwritten.append((command, result))

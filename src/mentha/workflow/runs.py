@@ -50,6 +50,8 @@ QUIET_S = 0.7
 STRAY_S = 5.0
 # Parked for less, a run is taken up again by a timer here; for more, by looking.
 TIMER_S_MAX = 5.0
+# By the database's clock it must be time as well.
+TIMER_LATE_S = 0.01
 FAULTS_MAX = 5
 FAULT_PAUSE_S = 2.0
 FAULTS_KEPT_MAX = 1_000
@@ -153,6 +155,7 @@ class Runs:
                     if is_known and not await workers.beat(tx, self._worker, lease_s=self._lease_s):
                         self._drop_all()
                         is_known = False
+                    self._clock.set(await workers.now(tx))
                     if not is_known:
                         await workers.register(tx, self._worker, lease_s=self._lease_s)
                         is_known = self._is_taking = True
@@ -261,6 +264,9 @@ class Runs:
 
     def _spawn(self, run: Run) -> None:
         tenant = run.context.tenant
+        if run.key in self._tasks:
+            # It was lost, and came back before that was found out.
+            self._tasks[run.key][1].cancel()
         task = asyncio.create_task(self._run(run), name="execution")
         self._tasks[run.key] = (run, task)
         self._by_tenant[tenant] += 1
@@ -286,7 +292,7 @@ class Runs:
         if run.due is not None and self._is_taking:
             wait_s = max(0.0, run.due - self._clock.now())
             if wait_s <= TIMER_S_MAX:
-                asyncio.get_running_loop().call_later(wait_s, self.nudge, tenant)
+                asyncio.get_running_loop().call_later(wait_s + TIMER_LATE_S, self.nudge, tenant)
         if tenant in self._capped:
             self._capped.discard(tenant)
             self.nudge(tenant)

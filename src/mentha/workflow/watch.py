@@ -9,8 +9,10 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from uuid import UUID
 
+from mentha import observe
 from mentha.core.errors import Unavailable
-from mentha.store import workers
+from mentha.observe.events import SweepFailed
+from mentha.store import delivery, workers
 from mentha.store.pool import Database
 
 LOOK_S = 0.25
@@ -105,9 +107,13 @@ class Watch:
     async def _look(self) -> None:
         while self._watchers:
             await asyncio.sleep(LOOK_S)
-            # A database that is away comes back; whoever watches waits for it.
-            with contextlib.suppress(Unavailable):
+            try:
                 await self._find_out(list(self._watchers))
+            except Unavailable:
+                pass  # the database is away, and comes back
+            except Exception as error:  # noqa: BLE001 - one fault must not leave all who watch without news
+                reason, detail = delivery.reason_of(error)
+                observe.emit(SweepFailed(name="watch", reason=reason, detail=detail))
         self._looking = None
 
     async def _find_out(self, keys: list[Key]) -> None:

@@ -51,7 +51,7 @@ CREATE TABLE executions (
     CONSTRAINT execution_user_exists FOREIGN KEY (tenant_id, user_id) REFERENCES users (tenant_id, id) ON DELETE SET NULL (user_id)
 ) WITH (fillfactor = 80);
 CREATE INDEX executions_listed ON executions (tenant_id, task_id, created_at, id);
-CREATE INDEX executions_by_metadata ON executions USING gin (metadata jsonb_path_ops) WHERE metadata <> '{}';
+CREATE INDEX executions_by_metadata ON executions USING gin (metadata jsonb_path_ops);
 CREATE INDEX executions_by_session ON executions (tenant_id, session_id) WHERE session_id IS NOT NULL;
 CREATE INDEX executions_by_user ON executions (tenant_id, user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX executions_ready ON executions (tenant_id, ready_at) WHERE owner IS NULL AND ready_at IS NOT NULL;

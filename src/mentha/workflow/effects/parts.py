@@ -13,6 +13,7 @@ from mentha.core.json import JsonValue
 from mentha.providers.service import Providers
 from mentha.sandbox.expressions import Expressions, Position
 from mentha.store.pool import Database
+from mentha.tools.attachments import Attachments
 from mentha.tools.run import Toolbox
 from mentha.workflow.context import RunContext
 from mentha.workflow.interpreter import Command
@@ -32,6 +33,7 @@ class Parts:
         tools: what calls of tools are run with; also searches documents and makes vectors.
         vault: signs the marks that stand for secrets.
         provider_keys: gives a tenant's own keys by provider.
+        attachments: reads files that messages name.
     """
 
     settings: Settings
@@ -41,6 +43,7 @@ class Parts:
     tools: Toolbox
     vault: Vault
     provider_keys: ProviderKeys
+    attachments: Attachments
 
 
 class Stopped(Exception):

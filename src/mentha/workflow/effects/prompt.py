@@ -48,6 +48,7 @@ class _Asking:
         left_s = self.until_s - time.monotonic()
         if left_s <= 0:
             raise ProviderTimeout("the time of the step was over before the model was asked")
+        messages = await self.job.parts.attachments.filled(self.job.run.tenant, messages)
         body = offer.with_choice(self.options.body, self.choice, choice)
         sent = b'{"model":' + dumps(self.route.model) + b',"messages":' + messages + (b"," + dumps(body)[1:] if body else b"}")
         return await self.job.parts.providers.complete(self.route, sent, timeout_s=left_s)
@@ -85,7 +86,8 @@ async def ask(job: Job) -> Done:
 
 
 async def _begun(job: Job, step: JsonObject) -> list[JsonObject]:
-    return prompts.messages_of(step["prompt"], await job.evaluated(prompts.to_evaluate(step["prompt"])))
+    messages = prompts.messages_of(step["prompt"], await job.evaluated(prompts.to_evaluate(step["prompt"])))
+    return await job.parts.attachments.noted(job.run.tenant, messages)
 
 
 def _continued(job: Job, turn: JsonObject) -> list[JsonObject]:
