@@ -142,6 +142,7 @@ async def test_names_tell_of_the_steps_before_and_of_what_is_around(free: AsyncJ
         free,
         agent,
         ({"evaluate": around}, {"n": 1}, told),
+        ([{"if": "$ True", "then": {"evaluate": 5, "label": "inside"}}, {"evaluate": "$ steps['inside'].output"}], {}, 5),
         (labelled, {"n": 5}, [5, 5, 8, 5]),
         (state, {"n": 2}, {"a": 1, "last": 2, "all": {"inside": None, "state": {"a": 1, "b": 2, "last": 2}}}),
         ([{"set": {"k": "v"}}, {"get": "k"}], {}, "v"),
