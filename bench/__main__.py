@@ -15,7 +15,7 @@ from statistics import median
 import orjson
 import uvloop
 
-from bench import client, context, executions, floor, integrations, parts, recall, streams, tools
+from bench import client, context, executions, floor, integrations, mcp, parts, recall, responses, streams, tools
 from bench.installed import installed
 from bench.processes import KEY, Server, serving
 from bench.stage import MODEL, Stage, create_request, provider_body, session_body, turn_request
@@ -38,7 +38,9 @@ LOADS: dict[str, Part] = {
     "quality": recall.quality,
     "large": recall.large,
     "tools": tools.rounds,
+    "responses": responses.responses,
     "integrations": integrations.calls,
+    "mcp": mcp.calls,
     "executions": executions.steps,
 }
 PARTS = ("installed", "start", "memory", "floor", *LOADS)

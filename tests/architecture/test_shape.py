@@ -26,6 +26,7 @@ WITHOUT_TENANT = {
     "folds",
     "locks",
     "maintenance",
+    "meter",
     "migrate",
     "nearest",
     "paging",
@@ -40,9 +41,25 @@ WITHOUT_TENANT = {
     "__init__",
 }
 # Beside the handlers in api/: what they share.
-NOT_HANDLERS = {"__init__", "body", "deps", "errors", "identity", "middleware", "openapi", "responses", "yaml_body"}
+NOT_HANDLERS = {"__init__", "body", "deps", "errors", "hangup", "identity", "limits", "middleware", "openapi", "responses", "yaml_body"}
 # Stages of a turn that read, write or wait; the others compute.
-CHAT_WITH_IO = {"__init__", "answer", "attachments", "fit", "load", "recall", "reply", "rounds", "running", "save", "summarise", "turn"}
+CHAT_WITH_IO = {
+    "__init__",
+    "answer",
+    "attachments",
+    "discover",
+    "fit",
+    "form",
+    "gateway",
+    "load",
+    "recall",
+    "reply",
+    "rounds",
+    "running",
+    "save",
+    "summarise",
+    "turn",
+}
 # Each young or heavy library stands behind one part of the house, so that it can be changed there.
 OWNERS = {
     "asyncpg": ("mentha.store.",),
@@ -51,6 +68,8 @@ OWNERS = {
     "starlette": ("mentha.api.", "mentha.server."),
     "uvicorn": ("mentha.server.",),
     "openai": ("mentha.providers.",),
+    "mcp": ("mentha.tools.mcp.", "mentha.server.mcp."),
+    "mcp_types": ("mentha.tools.mcp.", "mentha.server.mcp."),
     "httpx2": ("mentha.providers.", "mentha.tools.outbound."),
     "httpcore2": ("mentha.providers.", "mentha.tools.outbound."),
     "jinja2": ("mentha.sandbox.",),
@@ -115,7 +134,7 @@ def test_module_of_a_resource_is_in_its_contract(folder: str, contract: str, apa
 
 
 def test_module_of_chat_is_pure_or_a_stage_that_does_io() -> None:
-    pure = {name.rpartition(".")[2] for name in contracts()["pure"] if name.startswith("mentha.chat.")}
+    pure = {name.rpartition(".")[2] for name in contracts()["pure"] if re.fullmatch(r"mentha\.chat\.\w+", name)}
     assert {path.stem for path in (SOURCE / "chat").glob("*.py")} == pure | CHAT_WITH_IO
     assert not pure & CHAT_WITH_IO
 

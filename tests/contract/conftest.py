@@ -7,10 +7,12 @@ from typing import Any
 import asyncpg
 import pytest
 from julep import AsyncJulep, Julep
+from openai import AsyncOpenAI
 
 from tests.support import published
 from tests.support import sdk as sdks
 from tests.support.model_server import ModelServerHandle, running_model_server
+from tests.support.openai_sdk import client_of
 from tests.support.sdk import Account, NewAccount
 from tests.support.server import ServerProcess, running
 from tests.support.talk import Client
@@ -123,6 +125,13 @@ async def sdk(server: ServerProcess, account: Account) -> AsyncIterator[AsyncJul
 def blocking(server: ServerProcess, account: Account) -> Iterator[Julep]:
     """The official client that blocks."""
     with sdks.sync_sdk(server.url, account.key) as client:
+        yield client
+
+
+@pytest.fixture
+async def ai(server: ServerProcess, account: Account) -> AsyncIterator[AsyncOpenAI]:
+    """OpenAI's official client with this test's key."""
+    async with client_of(server.url, account.key) as client:
         yield client
 
 

@@ -186,7 +186,7 @@ def test_reference_in_browser_search_leaves_what_matches(server: ServerProcess, 
     page.open(server.url + "/docs")
     page.until(READY)
     page.run("document.querySelector('#search').focus()")
-    page.write("logit_bias")
+    page.write("length_penalty")
     shown = page.run("[...document.querySelectorAll('.operation')].filter((each) => each.checkVisibility()).map((each) => each.id)")
     assert sorted(shown) == sorted([CHAT, "render_sessions__session_id__render_post"])
     assert page.run("document.querySelector('#found').textContent").startswith("2 of ")

@@ -6,13 +6,18 @@ the pages would fill in is filled in: hosts become those of loopback and placeho
 """
 
 import asyncio
+import contextlib
+import gc
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 import yaml
 from julep import AsyncJulep
 
 from tests.support import published, shared
+from tests.support.mcp_server import serving
 from tests.support.model_server import ModelServerHandle, Reply, text, tool_calls
 from tests.support.sdk import Account, asked, async_sdk
 from tests.support.server import ServerProcess
@@ -20,6 +25,11 @@ from tests.support.talk import until
 from tests.support.vendors import weather
 from tests.unit.test_task_checks import REFUSED
 
+pytestmark = [
+    # MCP servers of the SDK leave streams to the garbage collector.
+    pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 PAGES, SAMPLES = "documentation-documentation-", "sample-tasks-src-agents-api-tests-sample-tasks-"
 FILE = "VGVh"
 OSLO = weather.TEXT.removeprefix("In Oslo")
@@ -30,8 +40,9 @@ SWAPS = {
     # Python before 3.12 knows no other way.
     '{_["comment_id"]}': "{_[''comment_id'']}",
     "https://r.jina.ai": "URL/jina",
-    "https://mcp.deepwiki.com": "URL/mcp",
-    "https://api.githubcopilot.com": "URL/mcp",
+    "https://mcp.deepwiki.com/mcp": "HTTP",
+    "https://mcp.deepwiki.com/sse": "SSE",
+    "https://api.githubcopilot.com/mcp/": "HTTP",
     "base64_encoded_file": FILE,
     "document_base64": FILE,
     # `unstructured` checks the names of its parameters.
@@ -66,11 +77,12 @@ class Run:
 
 # Refused by Python before 3.12 for its quotes, which are mended here.
 MENDED = {"tutorials-hacker-news-newsletter-mdx-block9"}
-NO_MCP = "the provider `mcp` comes later; there is no such server here either"
 MAIL: Any = {"name": "send_email", "type": "function", "function": {"parameters": {"type": "object"}}}
 WEATHER: Any = {"name": "get_weather_info", "type": "integration", "integration": {"provider": "weather", "setup": weather.VENDOR.setup}}
 COMPUTER: Any = {"name": "computer", "type": "computer_20241022", "computer_20241022": {}}
 ACTIONS = [("computer", {"action": "type", "text": "http://tea.example"}), ("computer", {"action": "screenshot"})]
+# The tools of the server are offered one by one.
+WIKI = [("mcp_discover", {}), ("mcp_execute_read_wiki_structure", {"repoName": "facebook/react"})]
 LETTER = {"customer_email": "bo@example.org", "subject": "Tea", "body": "Where is it?"}
 REQUEST = {
     "request": {"url": "https://example.com", "method": "GET", "headers": {}, "body": ""},
@@ -110,10 +122,10 @@ RUNS: dict[str, Run] = {
     "integrations-communicationdata-google-sheets-mdx-block4": Run(),
     "integrations-communicationdata-google-sheets-mdx-block5": Run(),
     "integrations-communicationdata-weather-mdx-block0": Run(gives={"result": f"In London{OSLO}"}),
-    "integrations-extensibility-mcp-mdx-block0": Run(fails="mcp", why=NO_MCP),
-    "integrations-extensibility-mcp-mdx-block1": Run(fails="mcp", why=NO_MCP),
-    "integrations-extensibility-mcp-mdx-block2": Run(fails="mcp", why=NO_MCP),
-    "integrations-extensibility-mcp-mdx-block4": Run(gives={"object": "chat.completion"}),
+    "integrations-extensibility-mcp-mdx-block0": Run(gives={"text": "structure of facebook/react", "is_error": False}),
+    "integrations-extensibility-mcp-mdx-block1": Run(gives={"text": "structure of julep-ai/julep", "is_error": False}),
+    "integrations-extensibility-mcp-mdx-block2": Run(gives={"text": "3 of julep language:python", "is_error": False}),
+    "integrations-extensibility-mcp-mdx-block4": Run(gives={"object": "chat.completion"}, says=(tool_calls(WIKI), text("done"))),
     "integrations-mediafile-cloudinary-mdx-block0": Run(gives={"public_id": "my_image"}),
     "integrations-mediafile-ffmpeg-mdx-block0": Run(fails="ffmpeg", why="off until the operator names the program; without a shell then"),
     "integrations-mediafile-llamaparse-mdx-block0": Run(),
@@ -179,12 +191,31 @@ async def _ended(sdk: AsyncJulep, execution: str, answers: tuple[Any, ...]) -> A
         await sdk.executions.change_status(execution, status="running", input=left.pop(0))
 
 
-async def _run(sdk: AsyncJulep, models: ModelServerHandle, services: published.Services, name: str, run: Run) -> Any:
+@contextlib.asynccontextmanager
+async def _wikis() -> AsyncGenerator[dict[str, str]]:
+    """Addresses of MCP servers with the tools that the pages call, by transport."""
+    async with serving("http") as http, serving("sse") as sse:
+        for server in (http, sse):
+            server.made.add_tool(lambda repoName: f"structure of {repoName}", name="read_wiki_structure", structured_output=False)
+            server.made.add_tool(_search, name="search_repositories", structured_output=False)
+        yield {"HTTP": http.url, "SSE": sse.url}
+    # Here, where their warnings are expected.
+    gc.collect()
+
+
+def _search(query: str, perPage: int, minimal_output: bool) -> str:  # noqa: N803 - GitHub's names
+    return f"{perPage if minimal_output else 0} of {query}"
+
+
+async def _run(
+    sdk: AsyncJulep, models: ModelServerHandle, services: published.Services, name: str, run: Run, places: Mapping[str, str]
+) -> Any:
     """How a task of the corpus ended."""
     (file,) = shared.path("corpus/tasks").glob(f"*-{name}.yaml")
     source, model = file.read_text(), f"model-{name}"
     for old, new in SWAPS.items():
-        source = source.replace(old, new.replace("URL", services.url).replace("MODEL", model))
+        place = places.get(new, new).replace("URL", services.url).replace("MODEL", model)
+        source = source.replace(old, place)
     models.script(model, *run.says)
     agent = await sdk.agents.create(name="Mia", about="An agent", model=model, instructions=["Be brief"])
     for tool in run.agent:
@@ -207,8 +238,9 @@ async def test_published_task_runs_to_its_end_or_fails_for_its_own_fault(
     refused = {name.removeprefix(PAGES).removeprefix(SAMPLES) for name in REFUSED}
     assert RUNS.keys() - MENDED == names - refused
     # A client that checks strictly refuses definitions beyond the published shapes.
-    async with async_sdk(server.url, account.key, _strict_response_validation=False) as sdk:
-        ended = await asyncio.gather(*(_run(sdk, models, services, name, run) for name, run in RUNS.items()), return_exceptions=True)
+    async with async_sdk(server.url, account.key, _strict_response_validation=False) as sdk, _wikis() as places:
+        works = [_run(sdk, models, services, name, run, places) for name, run in RUNS.items()]
+        ended = await asyncio.gather(*works, return_exceptions=True)
     told = {name: _told(each, run) for (name, run), each in zip(RUNS.items(), ended, strict=True)}
     assert told == {name: ("failed", run.fails) if run.fails else ("succeeded", run.gives) for name, run in RUNS.items()}
     # What the browser did goes back to the model as the results of its calls: an address that was to be typed, and a picture.
@@ -217,6 +249,8 @@ async def test_published_task_runs_to_its_end_or_fails_for_its_own_fault(
     results = [message["content"] for message in browsing[1]["messages"] if message["role"] == "tool"]
     assert "navigated to http://tea.example" in str(results[0])
     assert "image_url" in str(browsing[1]["messages"][-2:])
+    (*_, reading) = [body for body in asked(models) if body["model"] == "model-integrations-extensibility-mcp-mdx-block4"]
+    assert "structure of facebook/react" in reading["messages"][-1]["content"]
 
 
 def _told(execution: Any, run: Run) -> Any:

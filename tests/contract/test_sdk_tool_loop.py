@@ -161,14 +161,6 @@ async def test_call_that_makes_no_sense_is_an_error_that_the_model_gets(
     assert result["retry"] is False
 
 
-async def test_provider_that_this_version_lacks_is_an_error_that_the_model_gets(sdk: AsyncJulep, models: ModelServerHandle) -> None:
-    setup = {"transport": "http", "http_url": "https://example.com/mcp"}
-    tool = {"name": "wiki", "type": "integration", "integration": {"provider": "mcp", "setup": setup}}
-    models.script("gpt-x", tool_calls([("wiki", {})]), text("sorry"))
-    await ask(sdk, await acting(sdk, tool))
-    assert "not in this version" in results(models)[0]["error"]
-
-
 async def test_presets_of_an_integration_win_over_a_call(sdk: AsyncJulep, models: ModelServerHandle) -> None:
     tool = {"name": "echo", "type": "integration", "integration": {"provider": "dummy", "arguments": {"n": 1}}}
     models.script("gpt-x", tool_calls([("echo", {"n": 2, "m": 3})]), text("done"))

@@ -64,6 +64,20 @@ async def test_key_that_is_created_works_and_is_refused_soon_after_it_is_revoked
     assert "0 keys in use" in refused("keys", "revoke", key_id, home=tmp_path, dsn=dsn)
 
 
+async def test_key_with_limits_is_refused_when_they_are_used_up_until_they_are_taken_away(
+    tmp_path: Path, server: ServerProcess, dsn: str
+) -> None:
+    key = run("keys", "create", "limited", "--requests-per-minute", "1", home=tmp_path, dsn=dsn)
+    await until(lambda: status(server, key) == 429)
+    ((key_id, *_, most),) = lines_of(run("keys", "list", home=tmp_path, dsn=dsn), "limited")
+    assert most == "1"
+    run("keys", "limit", key_id, "--tokens-per-day", "500", home=tmp_path, dsn=dsn)
+    ((*_, most),) = lines_of(run("keys", "list", home=tmp_path, dsn=dsn), "limited")
+    assert most == "500"
+    # A server may know the older limits for 5 more seconds.
+    await until(lambda: [status(server, key) for _ in range(3)] == [200] * 3, limit_s=10)
+
+
 def test_revoke_by_a_beginning_that_fits_several_keys_revokes_none(tmp_path: Path, server: ServerProcess, dsn: str) -> None:
     keys = [run("keys", "create", f"twin{number}", home=tmp_path, dsn=dsn) for number in range(2)]
     assert "keys in use" in refused("keys", "revoke", "0", home=tmp_path, dsn=dsn)

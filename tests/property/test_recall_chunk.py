@@ -52,6 +52,7 @@ def is_within(heading: str, line: str) -> bool:
 
 
 @settings(deadline=None, max_examples=400)
+@example("<h1>\x1f", 1, 0)
 @example("Dr. Who <li>Title\n===\nr", 1, 1)
 @given(texts, sizes, overlaps)
 def test_chunk_is_a_piece_of_the_text_that_fits(text: str, chars_max: int, overlap_chars: int) -> None:

@@ -149,7 +149,15 @@ async def open_world(dsn: str, home: Path, models_url: str, **settings: Any) -> 
         expressions = Expressions(loaded)
         chat = runtime.turns._parts  # pyright: ignore[reportPrivateUsage] - the runtime has no other way to its tools
         parts = Parts(
-            loaded, runtime.database, runtime.providers, expressions, chat.tools, runtime.vault, chat.provider_keys, chat.attachments
+            loaded,
+            runtime.database,
+            runtime.providers,
+            expressions,
+            chat.tools,
+            runtime.vault,
+            chat.provider_keys,
+            chat.attachments,
+            runtime.meter,
         )
         try:
             yield World(runtime, Effects(parts), parts)

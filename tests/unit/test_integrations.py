@@ -15,8 +15,8 @@ from mentha.wire.integrations import PROVIDERS
 from mentha.workflow import policy
 
 
-def test_every_method_of_every_provider_but_mcp_is_served() -> None:
-    listed = {name: list(provider.methods) for name, provider in PROVIDERS.items() if name != "mcp"}
+def test_every_method_of_every_provider_is_served() -> None:
+    listed = {name: list(provider.methods) for name, provider in PROVIDERS.items()}
     assert {name: list(methods) for name, methods in SERVICES.items()} == {name: listed[name] for name in SERVICES}
     assert set(SERVICES) == set(listed)
 

@@ -1,9 +1,8 @@
 """Chat, render and history over HTTP."""
 
-import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Coroutine
-from typing import Annotated, Any, TypeVar
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request
@@ -12,13 +11,14 @@ from fastapi.responses import Response, StreamingResponse
 from mentha.api.body import Route
 from mentha.api.deps import RuntimeOf, TenantId, Tx
 from mentha.api.errors import to_body, unexpected_body
+from mentha.api.hangup import unless_gone
 from mentha.api.responses import errors
 from mentha.chat import answer, turn
 from mentha.chat.running import Running, replay
 from mentha.chat.turn import TurnRequest
 from mentha.core import clock
 from mentha.core.clock import iso
-from mentha.core.errors import MenthaError, Unavailable
+from mentha.core.errors import MenthaError
 from mentha.core.ids import new_id
 from mentha.core.json import dumps
 from mentha.store import entries
@@ -32,7 +32,6 @@ router = APIRouter(tags=["sessions"], route_class=Route)
 STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 IDEMPOTENCY_KEY_CHARS_MAX = 255
 HISTORY_LIMIT_MAX = 1_000_000
-T = TypeVar("T")
 
 
 @router.post(
@@ -70,7 +69,7 @@ async def chat(
     if body.stream:
         return await _streamed(running, request, runtime)
     try:
-        return Response(await _unless_gone(running.answer(), request, runtime), 201, media_type="application/json")
+        return Response(await unless_gone(running.answer(), request, runtime), 201, media_type="application/json")
     finally:
         runtime.turns.leave(running)
 
@@ -134,30 +133,10 @@ def _stored(body: bytes, *, stream: bool) -> Response:
     return Response(b"".join(replay(body)), 201, media_type="text/event-stream", headers=STREAM_HEADERS)
 
 
-async def _unless_gone(work: Coroutine[Any, Any, T], request: Request, runtime: Any) -> T:
-    """What `work` gives; where a hang-up cancels a turn, it is waited for only as long as the client is there."""
-    if not runtime.settings.hangup_cancels:
-        return await work
-    working, gone = asyncio.create_task(work), asyncio.create_task(_hung_up(request))
-    try:
-        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise Unavailable("the client hung up")
-        return await working
-    finally:
-        gone.cancel()
-        working.cancel()
-
-
-async def _hung_up(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
 async def _streamed(running: Running, request: Request, runtime: Any) -> Response:
     try:
         # An error before the first byte keeps its status.
-        await _unless_gone(running.first(), request, runtime)
+        await unless_gone(running.first(), request, runtime)
     except BaseException:
         runtime.turns.leave(running)
         raise

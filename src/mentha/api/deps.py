@@ -47,7 +47,7 @@ class _Tenant(APIKeyHeader):
     """The tenant who is asking. Its header is for the published description: the check reads all those that `auth/keys.py` knows."""
 
     async def __call__(self, request: HTTPConnection) -> Any:
-        return await request.app.state.runtime.identity.tenant(request.headers)
+        return await request.app.state.runtime.identity.tenant(request.headers, request.scope)
 
 
 tenant = _Tenant(name="Authorization", scheme_name="APIKeyHeader")

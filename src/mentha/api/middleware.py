@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from mentha import observe
+from mentha.api import limits
 from mentha.api.errors import headers_of, route_of, to_body, unexpected_body
 from mentha.core.errors import BodyTooLarge
 from mentha.core.ids import new_id
@@ -15,7 +16,8 @@ from mentha.core.json import dumps
 from mentha.observe.events import RequestFinished, request_id, trace_parent
 
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9_.:-]{8,64}")
-PREFIX = "/api"
+# Clients of OpenAI's API put its version before each path.
+PREFIXES = ("/api", "/v1")
 _FILE = re.compile(r"/files/[^/]+/content")
 HEADERS = (b"x-request-id", b"content-length", b"traceparent", b"origin")
 
@@ -49,6 +51,7 @@ class Edge:
         trace_parent.set(headers.get(b"traceparent", b"").decode("latin-1"))
         response = _Response(send, own_id, vary=b"origin" not in headers)
         scope = _without_prefix(scope)
+        scope[limits.HEADERS] = response.added
         try:
             await self._serve(scope, receive, response, headers.get(b"content-length"))
         finally:
@@ -72,7 +75,7 @@ class Edge:
 
 
 class _Response:
-    """Adds the id to the head of an answer and remembers its status, 0 until there is one.
+    """Adds the id, and what else is in `added`, to the head of an answer and remembers its status, 0 until there is one.
 
     Args:
         vary: say that an answer to a request with an origin has other headers. With an origin, the layer that adds those says it.
@@ -80,13 +83,13 @@ class _Response:
 
     def __init__(self, send: Send, own_id: str, *, vary: bool) -> None:
         self._send = send
-        self._added = [(b"x-request-id", own_id.encode()), *([(b"vary", b"Origin")] if vary else [])]
+        self.added = [(b"x-request-id", own_id.encode()), *([(b"vary", b"Origin")] if vary else [])]
         self.status = 0
 
     async def send(self, message: Any) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message.get("headers", ()), *self._added]
+            message["headers"] = [*message.get("headers", ()), *self.added]
         await self._send(message)
 
     async def answer(self, status: int, error: BodyTooLarge) -> None:
@@ -113,9 +116,11 @@ def _method(scope: Scope) -> str:
 
 def _without_prefix(scope: Scope) -> Scope:
     path: str = scope["path"]
-    if path == PREFIX or path.startswith(PREFIX + "/"):
-        return {**scope, "path": path[len(PREFIX) :] or "/", "raw_path": (scope.get("raw_path") or b"")[len(PREFIX) :] or b"/"}
-    return dict(scope)
+    raw: bytes = scope.get("raw_path") or b""
+    for prefix in PREFIXES:
+        if path == prefix or path.startswith(prefix + "/"):
+            path, raw = path[len(prefix) :] or "/", raw[len(prefix) :] or b"/"
+    return {**scope, "path": path, "raw_path": raw} if path != scope["path"] else dict(scope)
 
 
 def _limited(receive: Receive, limit: int, name: str) -> Receive:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 from uuid import UUID
 
 from mentha.chat.budget import Fitted
@@ -75,11 +76,36 @@ def whole(head: Head, completion: Completion, warnings: Sequence[str], docs: byt
     return dumps(envelope)[:-1] + b',"docs":' + docs + b"," + dumps(rest)[1:]
 
 
+class Writer(Protocol):
+    """How the answer of one turn is written: its pieces as they come, and the whole. One for a turn."""
+
+    def text(self, content: str) -> bytes:
+        """A piece of text."""
+        ...
+
+    def tool_calls(self, calls: Sequence[JsonObject]) -> bytes:
+        """All calls of a round; those that the server runs are marked `auto_run`."""
+        ...
+
+    def whole(self, completion: Completion, rounds: Sequence[str], warnings: Sequence[str], notes: Notes) -> bytes:
+        """The body of the answer, which is also kept for replay.
+
+        Args:
+            rounds: what the model said before it called tools that the server ran.
+        """
+        ...
+
+    def last(self, finish_reason: str, usage: Usage | None, warnings: Sequence[str], notes: Notes = NO_NOTES) -> bytes:
+        """The end of a stream, once the turn is stored."""
+        ...
+
+
 class Chunks:
     """Writes the chunks of one stream. Every one has a choice and a role in its delta; only the first has `docs`, only the last `usage`."""
 
     def __init__(self, head: Head, docs: bytes = NO_DOCS) -> None:
         envelope = dumps({"id": head.id, "created_at": iso(head.created_at), "jobs": []})[:-1]
+        self._head, self._docs = head, docs
         self._first = b"data: " + envelope + b',"docs":' + docs + b","
         self._later = b"data: " + envelope + b","
         self._begun = False
@@ -97,6 +123,11 @@ class Chunks:
     def tool_calls(self, calls: Sequence[JsonObject]) -> bytes:
         """All calls, whole: clients of this API do not join pieces."""
         return self._event(None, {"role": "assistant", "content": None, "tool_calls": list(calls)}, None)
+
+    def whole(self, completion: Completion, rounds: Sequence[str], warnings: Sequence[str], notes: Notes) -> bytes:
+        """The body of an answer that is not streamed."""
+        del rounds  # a chat's answer has only the last words
+        return whole(self._head, completion, warnings, self._docs, notes)
 
     def last(self, finish_reason: str, usage: Usage | None, warnings: Sequence[str], notes: Notes = NO_NOTES) -> bytes:
         """The end of a turn that is stored."""

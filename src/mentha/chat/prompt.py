@@ -16,6 +16,7 @@ from mentha.core.errors import BadRequest, FieldInvalid
 from mentha.core.json import JsonObject, dumps
 from mentha.tools import offer
 from mentha.tools.integrations.overrides import overridden
+from mentha.tools.mcp import discovery
 from mentha.tools.messages import Draft
 from mentha.wire.chat import OPTIONS, ChatInput, NamedToolChoice
 from mentha.wire.default_template import DEFAULT_SYSTEM_TEMPLATE
@@ -38,6 +39,7 @@ class Drafted:
         templates: the system template, then those of the messages, in order.
         variables: what templates can name.
         warnings: what was asked for and is not done.
+        instructions: said after the system template, as they are.
     """
 
     model: str
@@ -48,6 +50,7 @@ class Drafted:
     templates: list[str]
     variables: JsonObject
     warnings: list[str]
+    instructions: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,43 @@ def draft(context: Context, recalled: Recalled, request: ChatInput, *, default_m
         variables={**_variables(context, request, model, settings, tools), "docs": recalled.for_templates},
         warnings=[*unknown, *warnings, *recalled.warnings, *_not_done(context, request)],
     )
+
+
+def with_system(drafted: Drafted, instructions: str, *, alone: bool) -> Drafted:
+    """The same with instructions of the request's own, and with messages that are no templates.
+
+    Args:
+        alone: without the system template.
+    """
+    return replace(drafted, templates=["" if alone else drafted.templates[0]], instructions=instructions)
+
+
+def system_of(drafted: Drafted, rendered: str) -> str:
+    """The system message: the rendered template and the instructions, as far as there are any."""
+    return "\n\n".join(text for text in (rendered.strip(), drafted.instructions) if text) if drafted.instructions else rendered
+
+
+def with_tools(drafted: Drafted, tools: list[JsonObject], missing: Sequence[str]) -> Drafted:
+    """What is about to be sent with other tools: those of MCP servers in the place of the ones that stand for them.
+
+    Args:
+        missing: warnings of servers whose tools are not there.
+
+    Raises:
+        FieldInvalid: `tool_choice` names a tool that is not offered, although nothing is missing.
+    """
+    choice, warnings = drafted.tool_choice, list(missing)
+    if isinstance(choice, dict):
+        name = choice["function"]["name"]
+        choice = discovery.choice_of(name, drafted.tools, tools)
+        if choice is None and not missing:
+            raise _unknown_tool(name)
+        if choice is None:
+            warnings.append(f"tool_choice has no effect: there is no tool '{name}' now")
+    elif choice and not tools:
+        choice = None
+    variables = {**drafted.variables, "tools": [shown(tool) for tool in tools]}
+    return replace(drafted, tools=tools, tool_choice=choice, variables=variables, warnings=[*drafted.warnings, *warnings])
 
 
 def new_messages(drafted: Drafted, rendered: Sequence[str]) -> list[Draft]:
@@ -174,15 +214,18 @@ def _tool_choice(request: ChatInput, tools: list[JsonObject], warnings: list[str
     if choice is None:
         return None
     if isinstance(choice, NamedToolChoice):
-        if choice.function.name not in {tool["name"] for tool in tools}:
-            raise FieldInvalid(
-                f"no tool '{choice.function.name}' is offered", loc=("body", "tool_choice", "function", "name"), kind="unknown_tool"
-            )
-        return {"type": "function", "function": {"name": choice.function.name}}
+        name = choice.function.name
+        if name not in {tool["name"] for tool in tools} and not discovery.may_name(tools, name):
+            raise _unknown_tool(name)
+        return {"type": "function", "function": {"name": name}}
     if not tools:
         warnings.append("tool_choice has no effect: no tool is offered")
         return None
     return choice
+
+
+def _unknown_tool(name: str) -> FieldInvalid:
+    return FieldInvalid(f"no tool '{name}' is offered", loc=("body", "tool_choice", "function", "name"), kind="unknown_tool")
 
 
 def _system_template(context: Context) -> str:

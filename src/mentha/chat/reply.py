@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from mentha.chat.answer import Chunks
+from mentha.chat.answer import Writer
 from mentha.core.errors import ProviderUnavailable
 from mentha.core.json import JsonObject, JsonValue
 from mentha.providers.service import Providers
@@ -22,7 +22,7 @@ async def ask(providers: Providers, route: Route, body: bytes, *, timeout_s: flo
 
 
 async def ask_streaming(
-    providers: Providers, route: Route, body: bytes, *, timeout_s: float, chunks: Chunks, push: Callable[[bytes], None]
+    providers: Providers, route: Route, body: bytes, *, timeout_s: float, chunks: Writer, push: Callable[[bytes], None]
 ) -> Completion:
     """The model's whole answer; each piece of text goes to `push` as it comes. Calls of tools are left to whoever knows who runs them.
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mentha.chat.answer import Chunks
+from mentha.chat.answer import Writer
 from mentha.chat.context import Context
 from mentha.chat.prompt import Prompt
 from mentha.core.config import Settings
@@ -26,7 +26,8 @@ class Setup:
     Attributes:
         caller: who its tools are run for.
         left_s: until it must be over.
-        chunks: of its stream; None, like `push`, where it is not streamed.
+        chunks: of its stream.
+        push: takes them; None where it is not streamed.
     """
 
     settings: Settings
@@ -36,7 +37,7 @@ class Setup:
     caller: Caller
     chat: ChatInput
     left_s: float
-    chunks: Chunks | None
+    chunks: Writer
     push: Callable[[bytes], None] | None
 
 
@@ -60,7 +61,7 @@ async def run(setup: Setup, context: Context, prepared: Prompt, ask: Ask) -> Out
         outcome = await loop.run(prepared.messages, drafted.tool_choice)
     else:
         outcome = Outcome(await ask(prepared.messages, drafted.tool_choice), [], [])
-    if setup.chunks and setup.push and outcome.completion.tool_calls:
+    if setup.push and outcome.completion.tool_calls:
         setup.push(setup.chunks.tool_calls(outcome.completion.tool_calls))
     return outcome
 
@@ -86,7 +87,7 @@ async def _loop(setup: Setup, tools: list[JsonObject], ask: Ask) -> Loop:
 
     def show(text: str | None, calls: list[JsonObject]) -> None:
         """Show a round in the stream; its calls are marked, so that no client runs them once more."""
-        if setup.chunks and setup.push:
+        if setup.push:
             if text:
                 setup.push(setup.chunks.text(text))
             setup.push(setup.chunks.tool_calls([{**call, "auto_run": True} for call in calls]))

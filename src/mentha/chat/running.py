@@ -182,6 +182,12 @@ class Turns:
         if running.listeners <= 0 and self._parts.settings.hangup_cancels and running.task and not running.task.done():
             running.task.cancel()
 
+    def cancel(self, tenant: UUID, turn_id: UUID) -> None:
+        """Cancel a turn, where it runs in this process."""
+        for running in self._running:
+            if running.request.tenant == tenant and running.request.head.id == turn_id and running.task:
+                running.task.cancel()
+
     async def drain(self, grace_s: float) -> int:
         """Take no more turns, wait for those that run, cancel what is left after `grace_s`. Returns how many were cancelled."""
         self._draining = True
@@ -246,6 +252,8 @@ class Turns:
         except BaseException as error:
             reason = error.reason if isinstance(error, MenthaError) else type(error).__name__
             observe.emit(TurnFailed(reason=reason, streamed=request.chat.stream, took_s=time.perf_counter() - began))
+            if request.form is not None:
+                await request.form.failed(error)
             raise
 
     def _ended(self, running: Running) -> None:

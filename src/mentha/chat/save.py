@@ -1,6 +1,7 @@
 """Last stage of a turn: store the new messages and the answer in one transaction, before the answer goes out."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from mentha.chat.context import Context
@@ -10,7 +11,8 @@ from mentha.core.ids import new_id
 from mentha.core.json import JsonObject, dumps
 from mentha.providers.types import Completion
 from mentha.store import turns
-from mentha.store.pool import Database
+from mentha.store.meter import Meter
+from mentha.store.pool import Database, Tx
 from mentha.store.turns import NewEntry, NewTurn
 from mentha.tools.messages import Draft, sendable_name
 
@@ -19,16 +21,29 @@ class _StoredElsewhereError(Exception):
     """Rolls the transaction back where another process stored the same turn first."""
 
 
-async def save(database: Database, tenant: UUID, turn: NewTurn, entries: Sequence[NewEntry], *, replay_s: float) -> bytes:
+async def save(
+    database: Database,
+    tenant: UUID,
+    turn: NewTurn,
+    entries: Sequence[NewEntry],
+    *,
+    replay_s: float,
+    meter: Meter,
+    also: Callable[[Tx], Awaitable[None]] | None = None,
+) -> bytes:
     """Store a turn; returns the answer to give.
 
     That is the turn's own, or the stored one where the same request was answered by another process meanwhile.
+
+    Args:
+        meter: takes what the turn cost, where the turn itself is not stored because of that.
+        also: stores what belongs to the turn, in the same transaction after it; nothing is stored where it raises.
 
     Raises:
         NotFound: the session was deleted while the turn ran.
         Unavailable: the database is away; nothing was stored.
     """
-    if entries and not (turn.retried or turn.idempotency_key):
+    if entries and also is None and not (turn.retried or turn.idempotency_key):
         async with database.connection() as connection:
             if await turns.save_next(connection, tenant, turn, entries):
                 return turn.answer
@@ -36,7 +51,10 @@ async def save(database: Database, tenant: UUID, turn: NewTurn, entries: Sequenc
         async with database.transaction() as tx:
             if not await turns.save(tx, tenant, turn, entries, replay_s=replay_s):
                 raise _StoredElsewhereError  # noqa: TRY301 - it is how a transaction is told to roll back
+            if also is not None:
+                await also(tx)
     except _StoredElsewhereError:
+        meter.later(tenant, turn.usage)
         async with database.connection() as connection:
             stored = await turns.find(connection, tenant, turn.fingerprint, within_s=replay_s)
         return stored or turn.answer
@@ -46,7 +64,22 @@ async def save(database: Database, tenant: UUID, turn: NewTurn, entries: Sequenc
 async def entries_of(context: Context, new: Sequence[Draft], completion: Completion, *, model: str) -> list[NewEntry]:
     """The rows of a turn: the new messages and the answer, with their tokens counted."""
     answer = Draft("assistant", None, _answer_message(context, completion), source="api_response")
-    drafted = [*new, answer]
+    return await rows_of([*new, answer], model=model)
+
+
+def with_ids(entries: Sequence[NewEntry], new: int, ids: Sequence[UUID], answer_id: UUID) -> list[NewEntry]:
+    """The rows of a turn under ids that were chosen before it ran.
+
+    Args:
+        new: how many of the first rows are new messages. The last `ids` of them are the client's; before them may be stand-ins.
+    """
+    known = dict(zip(range(new - len(ids), new), ids, strict=True))
+    known[len(entries) - 1] = answer_id
+    return [replace(entry, id=known.get(place, entry.id)) for place, entry in enumerate(entries)]
+
+
+async def rows_of(drafted: Sequence[Draft], *, model: str) -> list[NewEntry]:
+    """The rows of messages, with their tokens counted."""
     counted = [countable(draft.message) for draft in drafted]
     counts = await tokens.count_many([text for text, _ in counted])
     return [

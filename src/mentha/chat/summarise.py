@@ -30,8 +30,10 @@ from mentha.providers.service import Providers
 from mentha.providers.types import Completion, Usage
 from mentha.store import budgets, folds, queue
 from mentha.store.folds import Claimed, Fold
+from mentha.store.meter import Meter
 from mentha.store.pool import Database
 from mentha.store.queue import Job
+from mentha.store.usage import NewUsage
 
 KIND = "summarise"
 # A model has this long for one summary.
@@ -81,6 +83,8 @@ class Runtime(Protocol):
     def database(self) -> Database: ...  # noqa: D102 - as there
     @property
     def providers(self) -> Providers: ...  # noqa: D102 - as there
+    @property
+    def meter(self) -> Meter: ...  # noqa: D102 - as there
     @property
     def secrets(self) -> "Keys": ...  # noqa: D102 - as there
 
@@ -248,6 +252,18 @@ async def _ask(runtime: Runtime, claimed: Claimed, summary: str | None, part: _P
         {"role": "user", "content": transcript(summary, part.messages, chars_max=claimed.step_tokens * CHARS_PER_TOKEN)},
     ]
     completion = await runtime.providers.complete(route, dumps({"model": route.model, "messages": messages}), timeout_s=MODEL_S)
+    used = completion.usage or Usage(0, 0, 0)
+    spent = NewUsage(
+        kind="summary",
+        ok=True,
+        provider=route.provider,
+        model=route.model,
+        prompt_tokens=used.prompt_tokens,
+        completion_tokens=used.completion_tokens,
+        cost=runtime.providers.cost(route, used.prompt_tokens, used.completion_tokens),
+        session_id=claimed.session_id,
+    )
+    await runtime.meter.write(claimed.tenant_id, [spent])
     if not (completion.content or "").strip():
         raise ProviderUnavailable(
             f"the model `{route.model}` gave no summary ({completion.finish_reason})", fix="set summary_model to another"

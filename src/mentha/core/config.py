@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from mentha.core.errors import ConfigInvalid
 from mentha.core.json import JsonInvalid, loads
+from mentha.core.prices import Price
 
 # Names without our prefix that people's environments hold already.
 ALIASES = {"database_url": "DATABASE_URL", "database_url_direct": "DATABASE_URL_DIRECT"}
@@ -50,6 +51,16 @@ INTEGRATION_KEYS: dict[str, tuple[str, str]] = {
     "CLOUDINARY_CLOUD_NAME": ("cloudinary", "cloudinary_cloud_name"),
     "GOOGLE_SERVICE_ACCOUNT_JSON": ("google_sheets", "service_account_json"),
 }
+
+
+class McpCommand(BaseModel):
+    """A program that is an MCP server and speaks over its standard input and output."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    argv: tuple[str, ...] = Field(min_length=1, description="The program, with its whole path, and its arguments.")
+    env: tuple[str, ...] = Field((), description="Variables of its environment that a tool may set, like a key of its service.")
+    takes_args: bool = Field(False, description="Whether a tool may add arguments of its own.")
 
 
 class ProviderSettings(BaseModel):
@@ -206,6 +217,27 @@ class Settings(BaseModel):
     )
     ffmpeg_at_once_max: int = Field(1, ge=1, le=64, description="Most runs of `ffmpeg` at once; further ones wait.")
 
+    mcp_commands: dict[str, McpCommand] = Field(
+        default_factory=dict,
+        description="Programs that tools of the provider `mcp` may run as servers: name → `argv`, and what of it a tool may change. See [MCP](mcp.md).",
+    )
+    mcp_connections_max: int = Field(
+        64, ge=1, le=10_000, description="Most connections to MCP servers at once, and a third of `outbound_connections_max` at most."
+    )
+    mcp_connections_per_tenant_max: int = Field(
+        8, ge=1, le=1_000, description="Most such connections of one tenant; the next one waits, or takes the place of one that rests."
+    )
+    mcp_idle_s: float = Field(120.0, gt=0, le=86_400, description="A connection to an MCP server is closed after this long without a call.")
+    mcp_tools_max: int = Field(64, ge=1, le=1_000, description="Most tools of one MCP server that a model is offered.")
+    mcp_tools_ttl_s: float = Field(300.0, ge=0, le=86_400, description="How long a list of an MCP server's tools is kept.")
+    mcp_discovery_timeout_s: float = Field(
+        10.0, gt=0, le=600, description="Longest time for such a list; a turn goes on without the tools of a server that is slower."
+    )
+    mcp_origins: tuple[str, ...] = Field(
+        ("http://localhost", "http://127.0.0.1", "http://[::1]"),
+        description="Web pages whose scripts may call `/mcp`: `scheme://host` for every port of a host, `scheme://host:port`, or `*`. Programs are not asked. In the environment with commas between.",
+    )
+
     default_provider: str | None = Field(
         None,
         description="The provider that gets every model name that no rule claims. Empty: `openai` where it is configured, else the only one there is.",
@@ -217,6 +249,13 @@ class Settings(BaseModel):
     model_windows: dict[str, Annotated[int, Field(ge=1)]] = Field(
         default_factory=dict,
         description="How many tokens a model takes, question and answer together: name → tokens. Wins over the shipped table; of local servers nothing else is known.",
+    )
+    model_prices: dict[str, Price] = Field(
+        default_factory=dict,
+        description="What a model costs in US dollars for a million tokens: name → `[prompt, answer]`. Wins over the shipped table; see [usage](usage.md).",
+    )
+    usage_keep_s: float = Field(
+        34_560_000.0, ge=86_400, le=315_360_000, description="How long it is kept what calls of providers cost; 400 days by default."
     )
     summary_model: str | None = Field(
         None, description="The model that summarises conversations that became too long. Empty: the one that they use themselves."

@@ -10,7 +10,8 @@ MenthaError
 │   ├── BadRequest           400
 │   │   ├── ParticipantInvalid, ConstraintViolated, TemplateFailed, ExpressionFailed, SchemaInvalid, TaskInvalid, FileInvalid
 │   ├── RangeNotSatisfiable  416  a part of a file that it does not have
-│   └── FieldInvalid         422  names the field
+│   ├── FieldInvalid         422  names the field
+│   └── RateLimited          429  the limits of the key; a retry helps
 ├── ProviderError            a model's provider failed
 │   ├── ProviderRefused      400  bad request, unknown model, context too long
 │   ├── ProviderKeyInvalid   400  the provider does not accept the key
@@ -186,6 +187,14 @@ class FieldInvalid(RequestRefused):
         super().__init__(message, fix=fix)
         self.loc = loc
         self.kind = kind
+
+
+class RateLimited(RequestRefused):
+    """The key has used up its requests of this minute, or its tokens of this day (UTC). Wait `Retry-After`, then send again."""
+
+    reason = "rate_limited"
+    status = 429
+    retry = True
 
 
 class ProviderError(MenthaError):

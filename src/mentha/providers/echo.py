@@ -7,10 +7,12 @@ Streams and whole answers hold the same text.
 
 import re
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from typing import Any, cast
 
-from mentha.core import tokens
+from mentha.core import clock, tokens
 from mentha.core.errors import ProviderRefused
+from mentha.core.ids import new_id
 from mentha.core.json import JsonInvalid, JsonObject, dumps, loads
 from mentha.providers.types import ECHO_MODEL, Completion, Delta, Usage
 
@@ -89,6 +91,36 @@ def _tool_call(asked: JsonObject, messages: list[JsonObject]) -> JsonObject | No
         "type": "function",
         "function": {"name": found["name"], "arguments": found["arguments"] or "{}"},
     }
+
+
+def shown(answer: Completion) -> JsonObject:
+    """An answer in the form of OpenAI's chat API."""
+    message = {"role": "assistant", "content": answer.content, **({"tool_calls": answer.tool_calls} if answer.tool_calls else {})}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": answer.finish_reason}
+    return {**_head("chat.completion"), "choices": [choice], "usage": asdict(answer.usage) if answer.usage else None}
+
+
+async def events(body: bytes) -> list[bytes]:
+    """The same answer as the data of the events of a stream.
+
+    Raises:
+        ProviderRefused: the body is no chat request.
+    """
+    head, made = _head("chat.completion.chunk"), list[bytes]()
+    async for delta in stream(body):
+        if delta.usage:
+            made.append(dumps({**head, "choices": [], "usage": asdict(delta.usage)}))
+            continue
+        change: JsonObject = (
+            {"role": "assistant", "content": delta.content or ""} if delta.tool_calls is None else {"tool_calls": delta.tool_calls}
+        )
+        choice = {"index": 0, "delta": change, "logprobs": None, "finish_reason": delta.finish_reason}
+        made.append(dumps({**head, "choices": [choice]}))
+    return made
+
+
+def _head(kind: str) -> JsonObject:
+    return {"id": f"chatcmpl-{new_id().hex}", "object": kind, "created": int(clock.now().timestamp()), "model": ECHO_MODEL}
 
 
 def _parts(content: str) -> list[str]:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
+from mentha.core import prices
 from mentha.core.config import Settings
 from mentha.core.errors import ProviderError
-from mentha.core.json import JsonInvalid, JsonObject, JsonValue, loads_hostile
+from mentha.core.json import JsonInvalid, JsonObject, JsonValue, dumps, loads, loads_hostile
 from mentha.observe.events import ProviderFailed, emit
 from mentha.providers import answers, echo, failures, profiles, routing, transport
 from mentha.providers.answers import BadAnswer
@@ -63,6 +64,11 @@ class Providers:
     def window(self, route: Route) -> int | None:
         """How many tokens the model of `route` takes, question and answer together; None where that is not known."""
         return profiles.window(route, self._settings.model_windows)
+
+    def cost(self, route: Route, prompt_tokens: int, completion_tokens: int) -> float | None:
+        """US dollars for a call; None where the price is not known. See `core/prices.py`."""
+        price = prices.price_of(route.provider, route.model, route.requested, self._settings.model_prices)
+        return prices.cost(price, prompt_tokens, completion_tokens)
 
     async def complete(self, route: Route, body: bytes, *, timeout_s: float) -> Completion:
         """Send a chat request and wait for the whole answer.
@@ -115,6 +121,53 @@ class Providers:
             try:
                 async for delta in self._deltas(route, response):
                     yield delta
+            finally:
+                limit.cancel()
+        except Exception as error:  # noqa: BLE001 - what is not a provider's failure is raised again by `_failure`
+            raise self._failure(error, route, timeout_s) from None
+        finally:
+            if response is not None:
+                await response.aclose()
+
+    async def forward(self, route: Route, body: bytes, *, timeout_s: float) -> tuple[bytes, Completion]:
+        """Send a chat request; gives the answer's bytes as they came, and what they mean.
+
+        Raises:
+            ProviderError: as for `complete`.
+        """
+        if route.provider == ECHO_PROVIDER:
+            completion = await echo.complete(body)
+            return dumps(echo.shown(completion)), completion
+        try:
+            async with asyncio.timeout(timeout_s):
+                response = await self._transport.post(route, body)
+                raw = await transport.read(response, self._settings.answer_bytes_max)
+                return raw, answers.completion(_json(raw), route.model)
+        except Exception as error:  # noqa: BLE001 - what is not a provider's failure is raised again by `_failure`
+            raise self._failure(error, route, timeout_s) from None
+
+    async def forward_stream(self, route: Route, body: bytes, *, timeout_s: float) -> AsyncGenerator[tuple[bytes, JsonObject]]:
+        """Send a chat request for a stream; gives the data of each event as it came, and parsed, without the last one, `[DONE]`.
+
+        Raises:
+            ProviderError: as for `stream`.
+        """
+        if route.provider == ECHO_PROVIDER:
+            for data in await echo.events(body):
+                yield data, loads(data)
+            return
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        response = None
+        try:
+            async with asyncio.timeout_at(deadline):
+                response = await self._transport.post(route, body)
+                if response.headers.get("content-type", "").startswith("application/json"):
+                    await self._whole(route, response)
+                    raise BadAnswer("the provider does not stream")  # noqa: TRY301 - what it means is told below
+            limit = transport.limit(response, deadline)
+            try:
+                async for event in self._events(response, route):
+                    yield event
             finally:
                 limit.cancel()
         except Exception as error:  # noqa: BLE001 - what is not a provider's failure is raised again by `_failure`
@@ -177,6 +230,27 @@ class Providers:
         if (last := chunks.close()) is not None:
             yield last
         await _drain(pieces)
+
+    async def _events(self, response: "httpx2.Response", route: Route) -> AsyncIterator[tuple[bytes, JsonObject]]:
+        bytes_max = self._settings.answer_bytes_max
+        events, wire_bytes, finished = Events(bytes_max), 0, False
+        pieces = transport.pieces(response)
+        while True:
+            piece = await anext(pieces, b"")
+            wire_bytes += len(piece)
+            for data in events.feed(piece) if piece else events.end():
+                if data == DONE:
+                    await _drain(pieces)
+                    return
+                chunk = answers.chunk(_json(data))
+                finished = finished or any(choice.get("finish_reason") for choice in chunk.get("choices") or ())
+                yield data, chunk
+            if wire_bytes > bytes_max * STREAM_OVERHEAD:
+                raise BodyTooLarge
+            if not piece:
+                break
+        if not finished:
+            raise failures.broke_off(route)
 
     def _failure(self, error: Exception, route: Route, timeout_s: float) -> ProviderError:
         """What `error` means, told to the observers. Raises `error` itself where it is no failure of a provider."""

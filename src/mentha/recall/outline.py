@@ -22,6 +22,7 @@ _SIGN = re.compile(
     re.MULTILINE | re.VERBOSE,
 )
 _TAG = re.compile(r"<[^<>]{0,200}>")
+_EDGES = re.compile(r"\A[#=\s]++|(?<![#=\s])[#=\s]++\Z")
 # The rest of a heading of HTML: up to its end, that of its line, or the next one.
 _TAGGED = re.compile(rf"(?P<heading>(?:[^<\n]|<(?!/?[hH][1-6])){{0,{HEADING_CHARS_MAX}}}+)(?:</[hH][1-6]>)?")
 # A line that a line under it makes a heading: not one of a list, a table or a quotation.
@@ -45,7 +46,7 @@ class Section(NamedTuple):
     @property
     def title(self) -> str:
         """The heading without marks."""
-        return _TAG.sub("", self.heading).strip("#= \t\r\n")
+        return _EDGES.sub("", _TAG.sub("", self.heading))
 
 
 class Outline:

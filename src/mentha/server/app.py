@@ -7,17 +7,21 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from mentha.api import (
     absent,
     agents,
     chat,
+    conversations,
     docs,
     executions,
     files,
+    gateway,
     health,
     jobs,
+    openai_responses,
     openapi,
     pages,
     projects,
@@ -27,6 +31,7 @@ from mentha.api import (
     tasks,
     tools,
     transitions,
+    usage,
     users,
 )
 from mentha.api import errors as rendered
@@ -47,9 +52,13 @@ ROUTERS = (
     tasks,
     schedules,
     projects,
+    openai_responses,
+    conversations,
+    gateway,
     files,
     secrets,
     jobs,
+    usage,
     health,
     pages,
     docs,
@@ -76,6 +85,8 @@ def build(runtime: Any) -> Edge:
     for module in ROUTERS:
         # The routes themselves, not `include_router`: that finds the route of each request twice, through a level of wrappers.
         app.router.routes.extend(module.router.routes)
+    # Not a part of the Julep API, so not of its description.
+    app.router.routes.append(Route(runtime.mcp.path, runtime.mcp))
     app.openapi = lambda: openapi.describe(app)
     app.add_exception_handler(MenthaError, rendered.on_mentha_error)
     app.add_exception_handler(RequestValidationError, rendered.on_validation_error)

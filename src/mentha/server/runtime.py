@@ -1,7 +1,7 @@
 """The runtime: every part of a server that lives as long as it does, made in order and closed in the opposite one."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from mentha import observe
 from mentha.api.identity import Identity
 from mentha.auth.vault import Vault
+from mentha.chat.gateway import Gateway
 from mentha.chat.running import Turns
 from mentha.chat.turn import Parts
 from mentha.core.config import Settings
@@ -22,15 +23,18 @@ from mentha.sandbox.expressions import Expressions
 from mentha.sandbox.extract import Extractor
 from mentha.sandbox.templates import Templates
 from mentha.server import database as databases
-from mentha.server import encryption, first_key, system_ops
+from mentha.server import encryption, first_key, mcp_tools, system_ops
 from mentha.server.database import Place
 from mentha.server.first_key import FirstKey
+from mentha.server.mcp import McpEndpoint
 from mentha.server.secrets import Secrets
 from mentha.store import embedded
 from mentha.store import embedders as rows
 from mentha.store.blobs import Blobs
+from mentha.store.meter import Meter
 from mentha.store.pool import Database
 from mentha.tools.attachments import Attachments
+from mentha.tools.mcp.servers import Servers
 from mentha.tools.outbound import Outbound
 from mentha.tools.run import Toolbox
 from mentha.tools.system import Operation
@@ -56,10 +60,13 @@ class Runtime:
     vault: Vault
     secrets: Secrets
     turns: Turns
+    meter: Meter
+    gateway: Gateway
     plans: Plans
     watch: Watch
     runs: Runs
     metrics: Metrics
+    mcp: McpEndpoint
     made_key: FirstKey | None
 
     @property
@@ -91,29 +98,27 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         await databases.prepare_schema(place, settings)
         database = await databases.connect(place, settings)
         stack.push_async_callback(database.close)
+        meter = _meter(stack, database)
         made_key = await first_key.ensure(settings, database) if serves else None
         vault = await encryption.open_vault(settings, database)
-        secrets = Secrets(settings, database, vault)
-        observe.redact_with(secrets.in_use.text)
-        stack.callback(observe.redact_with, None)
+        secrets = _secrets(stack, settings, database, vault)
         providers = Providers(settings)
         stack.push_async_callback(providers.close)
         embedders = Embedders(settings, providers)
         stack.push_async_callback(embedders.close)
-        templates = Templates(settings)
-        stack.push_async_callback(templates.close)
-        operations: dict[str, Operation] = {}
-        tools = Toolbox(settings, Outbound(settings), operations, secrets.values, secrets.unsealed)
+        stack.push_async_callback((templates := Templates(settings)).close)
+        tools = _toolbox(stack, settings, operations := dict[str, Operation](), secrets)
         attachments = _attachments(stack, settings, database)
-        turns = Turns(Parts(settings, database, providers, embedders, templates, secrets.provider_keys, tools, attachments))
+        turns = Turns(Parts(settings, database, providers, embedders, templates, secrets.provider_keys, tools, attachments, meter))
         watch = Watch(database)
         stack.callback(watch.close)
         plans = Plans()
         expressions = Expressions(settings)
         stack.push_async_callback(expressions.aclose)
-        doing = effects.Parts(settings, database, providers, expressions, tools, vault, secrets.provider_keys, attachments)
+        doing = effects.Parts(settings, database, providers, expressions, tools, vault, secrets.provider_keys, attachments, meter)
         runs = Runs(settings, database, effects.Effects(doing), watch, plans)
         identity = Identity(settings, database)
+        mcp = _endpoint(stack, settings, identity)
         await _tell_of_embedder(database, embedders)
         runtime = Runtime(
             settings,
@@ -128,14 +133,18 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
             vault,
             secrets,
             turns,
+            meter,
+            Gateway(settings, providers, meter),
             plans,
             watch,
             runs,
             metrics,
+            mcp,
             made_key,
         )
         # Tools can chat, and chats use tools: here the two meet.
         operations.update(system_ops.table(runtime))
+        mcp.offer(mcp_tools.table(operations, watch))
         yield runtime
 
 
@@ -149,10 +158,37 @@ def _metrics(stack: AsyncExitStack, settings: Settings) -> Metrics:
     return metrics
 
 
+def _toolbox(stack: AsyncExitStack, settings: Settings, operations: Mapping[str, Operation], secrets: Secrets) -> Toolbox:
+    outbound = Outbound(settings)
+    servers = Servers(settings, outbound)
+    stack.push_async_callback(servers.close)
+    return Toolbox(settings, outbound, operations, secrets.values, secrets.unsealed, servers)
+
+
+def _endpoint(stack: AsyncExitStack, settings: Settings, identity: Identity) -> McpEndpoint:
+    endpoint = McpEndpoint(settings, identity)
+    stack.push_async_callback(endpoint.close)
+    return endpoint
+
+
 def _attachments(stack: AsyncExitStack, settings: Settings, database: Database) -> Attachments:
     extractor = Extractor(settings)
     stack.push_async_callback(extractor.close)
     return Attachments(settings, database, Blobs(settings), extractor)
+
+
+def _secrets(stack: AsyncExitStack, settings: Settings, database: Database, vault: Vault) -> Secrets:
+    """Tenants' secrets, whose values no log line shows from now on."""
+    secrets = Secrets(settings, database, vault)
+    observe.redact_with(secrets.in_use.text)
+    stack.callback(observe.redact_with, None)
+    return secrets
+
+
+def _meter(stack: AsyncExitStack, database: Database) -> Meter:
+    meter = Meter(database)
+    stack.push_async_callback(meter.close)
+    return meter
 
 
 async def _tell_of_embedder(database: Database, embedders: Embedders) -> None:

@@ -61,6 +61,10 @@ async def _purge_jobs(runtime: Runtime) -> None:
     await _purge(runtime, lambda tx: maintenance.purge_jobs(tx, older_than_s=runtime.settings.jobs_keep_s))
 
 
+async def _purge_usage(runtime: Runtime) -> None:
+    await _purge(runtime, lambda tx: maintenance.purge_usage(tx, older_than_s=runtime.settings.usage_keep_s))
+
+
 async def _purge_executions(runtime: Runtime) -> None:
     keep_s = runtime.settings.executions_keep_s
     if keep_s:
@@ -77,6 +81,7 @@ SWEEPS: dict[str, Sweep] = {
     "schedules": Sweep(1.0, schedules.sweep),
     "purge answers": Sweep(60.0, _purge_turns),
     "purge jobs": Sweep(3_600.0, _purge_jobs),
+    "purge usage": Sweep(3_600.0, _purge_usage),
     "blobs to delete": Sweep(30.0, lambda runtime: clearing.clear(runtime.database, runtime.blobs)),
     "purge executions": Sweep(60.0, _purge_executions),
     "purge queue log": Sweep(300.0, _purge_log),

@@ -89,13 +89,14 @@ WITH job AS (
     WHERE tenant_id = $1 AND id = $2 RETURNING id
 ), gone AS (DELETE FROM entries WHERE tenant_id = $1 AND session_id = $2),
      answers AS (DELETE FROM turns WHERE tenant_id = $1 AND session_id = $2),
-     runs AS (DELETE FROM tool_runs WHERE tenant_id = $1 AND session_id = $2)
+     runs AS (DELETE FROM tool_runs WHERE tenant_id = $1 AND session_id = $2),
+     said AS (DELETE FROM responses WHERE tenant_id = $1 AND session_id = $2)
 SELECT now() FROM x
 """
 
 
 async def delete(tx: Tx, tenant: UUID, session_id: UUID) -> datetime:
-    """Delete the whole history of a session, its relations, summary and kept answers; the session itself stays. Needs a transaction around it.
+    """Delete the whole history of a session, its relations, summary, kept answers and responses; the session itself stays. Needs a transaction around it.
 
     Raises:
         NotFound: the tenant has no such session.

@@ -40,6 +40,9 @@ _MISSING = {
     "user_project_exists": "No project found",
     "turn_session_exists": "No session found",
     "entry_session_exists": "No session found",
+    "response_session_exists": "No session found",
+    # An agent joins a conversation that is deleted at the same time.
+    "session_agent_session_exists": "No session found",
     "tool_run_session_exists": "No session found",
     "tool_round_run_exists": "No session found",
     "execution_task_exists": "No task found during create",

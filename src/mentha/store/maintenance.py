@@ -28,6 +28,10 @@ DELETE FROM jobs WHERE (tenant_id, id) IN (
     SELECT tenant_id, id FROM jobs
     WHERE created_at < now() - make_interval(secs => $1) AND state IN ('succeeded', 'aborted', 'failed') ORDER BY created_at LIMIT $2)
 """
+PURGE_USAGE = """
+DELETE FROM usage WHERE (tenant_id, id) IN (
+    SELECT tenant_id, id FROM usage WHERE created_at < now() - make_interval(secs => $1) LIMIT $2)
+"""
 PURGE_EXECUTIONS = """
 DELETE FROM executions WHERE (tenant_id, id) IN (
     SELECT tenant_id, id FROM executions WHERE finished_at < now() - make_interval(secs => $1) ORDER BY finished_at LIMIT $2)
@@ -55,6 +59,12 @@ async def purge_tool_runs(tx: Tx, *, older_than_s: float) -> int:
 async def purge_jobs(tx: Tx, *, older_than_s: float) -> int:
     """Drop the states of jobs that have ended and were made that long ago; at most 5,000 at a time. Returns how many."""
     done: str = await tx.execute(PURGE_JOBS, older_than_s, PURGE_ROWS_MAX)
+    return int(done.rpartition(" ")[2])
+
+
+async def purge_usage(tx: Tx, *, older_than_s: float) -> int:
+    """Drop what calls of providers cost that long ago; at most 5,000 at a time. Returns how many."""
+    done: str = await tx.execute(PURGE_USAGE, older_than_s, PURGE_ROWS_MAX)
     return int(done.rpartition(" ")[2])
 
 

@@ -12,8 +12,11 @@ from typing import Any
 from uuid import UUID
 
 from mentha.core.errors import NotFound
+from mentha.core.ids import new_id
 from mentha.core.json import JsonObject
+from mentha.store import usage
 from mentha.store.pool import Tx
+from mentha.store.usage import NewUsage
 
 ISO = """'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'"""
 
@@ -154,6 +157,7 @@ class NewTurn:
         since: a turn with the same fingerprint stored after this moment is this one, stored by another process.
         after_seq: the number of the session's last entry when the turn began.
         answer: the body of the answer, kept for replay.
+        usage: the calls of providers that it made.
     """
 
     id: UUID
@@ -164,6 +168,7 @@ class NewTurn:
     since: datetime
     after_seq: int
     answer: bytes
+    usage: Sequence[NewUsage] = ()
 
 
 ENTRIES = """
@@ -183,7 +188,7 @@ WITH taken AS (
     INSERT INTO turns (tenant_id, id, session_id, fingerprint, idempotency_key, retried, answer)
     SELECT $1, $2, $3, $4, $5, $6, $7 FROM taken
     RETURNING id
-), stored AS (INSERT INTO entries {ENTRIES})
+), stored AS (INSERT INTO entries {ENTRIES}), spent AS ({usage.stored_with_turn("$19")})
 SELECT id FROM turn
 """
 
@@ -196,7 +201,7 @@ async def save_next(tx: Tx, tenant: UUID, turn: NewTurn, entries: Sequence[NewEn
     Returns:
         False where something was, or the session is gone: nothing was stored; `save` knows what to do.
     """
-    return await tx.fetchval(SAVE_NEXT, tenant, *_turn(turn), turn.after_seq, *_columns(entries)) is not None
+    return await tx.fetchval(SAVE_NEXT, tenant, *_turn(turn), turn.after_seq, *_columns(entries), usage.as_json(turn.usage)) is not None
 
 
 TAKE_SEQ = "UPDATE sessions SET last_seq = last_seq + $3, updated_at = now() WHERE tenant_id = $1 AND id = $2 RETURNING last_seq - $3"
@@ -212,7 +217,7 @@ WITH turn AS (
         SELECT 1 FROM turns t WHERE t.tenant_id = $1 AND t.fingerprint = $4
         AND (t.retried AND t.created_at > $19 OR ($6 OR t.idempotency_key = $5) AND t.created_at > now() - make_interval(secs => $20)))
     RETURNING id
-), stored AS (INSERT INTO entries {ENTRIES})
+), stored AS (INSERT INTO entries {ENTRIES}), spent AS ({usage.stored_with_turn("$21")})
 SELECT id FROM turn
 """
 
@@ -232,7 +237,31 @@ async def save(tx: Tx, tenant: UUID, turn: NewTurn, entries: Sequence[NewEntry],
     first = await tx.fetchval(TAKE_SEQ, tenant, turn.session_id, len(entries)) if entries else 0
     if first is None:
         raise NotFound("Session not found during chat: it was deleted while the turn ran")
-    return await tx.fetchval(SAVE, tenant, *_turn(turn), first, *_columns(entries), turn.since, replay_s) is not None
+    spent = usage.as_json(turn.usage)
+    return await tx.fetchval(SAVE, tenant, *_turn(turn), first, *_columns(entries), turn.since, replay_s, spent) is not None
+
+
+# Entries that no turn made: what a client puts into a conversation by itself.
+ADD = """
+INSERT INTO entries
+    (tenant_id, id, session_id, seq, turn_id, source, role, name, message, content, has_calls, model, tokenizer, token_count)
+SELECT $1, e.id, $3, $4 + e.position, $2, e.source, e.role, e.name, e.message::json, e.content::json, e.has_calls, e.model,
+    e.tokenizer, e.token_count
+FROM unnest($5::uuid[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::boolean[], $12::text[], $13::text[],
+    $14::int[]) WITH ORDINALITY AS e (id, source, role, name, message, content, has_calls, model, tokenizer, token_count, position)
+"""
+
+
+async def add(tx: Tx, tenant: UUID, session_id: UUID, entries: Sequence[NewEntry]) -> None:
+    """Store messages at the end of a history. Needs a transaction around it; takes the lock of the session's row.
+
+    Raises:
+        NotFound: the tenant has no such session.
+    """
+    first = await tx.fetchval(TAKE_SEQ, tenant, session_id, len(entries))
+    if first is None:
+        raise NotFound("Session not found")
+    await tx.execute(ADD, tenant, new_id(), session_id, first, *_columns(entries))
 
 
 FIND = """

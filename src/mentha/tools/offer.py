@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 from mentha.core.json import JsonObject, JsonValue
+from mentha.tools.mcp import discovery
 from mentha.wire import integrations, system_calls
 from mentha.wire.api_calls import placeholders
 from mentha.wire.schemas import Schema, choice, flag, integer, many, mapping, shape, text, without
@@ -53,9 +54,11 @@ _BASH = shape(
 def function_of(tool: JsonObject) -> JsonObject:
     """A tool as a function: its name, its description where there is one, and JSON Schema of its arguments."""
     spec = tool.get(tool["type"]) or {}
-    described, parameters = _OFFERS[tool["type"]](spec)
+    described, parameters = (None, discovery.parameters_of(tool)) if "discovered" in tool else _OFFERS[tool["type"]](spec)
     description = tool.get("description") or described
-    return {"name": tool["name"], **({"description": description} if description else {}), "parameters": parameters}
+    # Only functions of OpenAI's own API say so.
+    strict = {"strict": True} if spec.get("strict") else {}
+    return {"name": tool["name"], **({"description": description} if description else {}), "parameters": parameters, **strict}
 
 
 def offered(tools: Sequence[JsonObject], choice: JsonValue) -> JsonObject:
@@ -81,6 +84,8 @@ def presets(tool: JsonObject) -> JsonObject:
     `data`, which the request has in any case.
     """
     spec = tool.get(tool["type"]) or {}
+    if "discovered" in tool:
+        return dict(discovery.presets_of(tool))
     if tool["type"] == "integration":
         return dict(spec.get("arguments") or {})
     if tool["type"] == "system":

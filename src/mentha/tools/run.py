@@ -21,6 +21,8 @@ from mentha.tools import api_call, arguments, integrations, references, system
 from mentha.tools.api_call import How
 from mentha.tools.calls import SERVER_TYPES, Call, Result, ToolFailed, arguments_of, failed, told
 from mentha.tools.hidden import texts_of_all
+from mentha.tools.mcp import discovery
+from mentha.tools.mcp.servers import Servers
 from mentha.tools.outbound import Outbound
 from mentha.tools.system import Caller, Operation
 from mentha.wire import masks
@@ -48,6 +50,7 @@ class Toolbox:
     Attributes:
         system: calls of this API by name, filled in by whoever knows all of it (`server/system_ops.py`).
         values: reads tenants' secrets.
+        mcp: connects to MCP servers; None where nothing does.
     """
 
     settings: Settings
@@ -55,6 +58,7 @@ class Toolbox:
     system: Mapping[str, Operation]
     values: Values
     unseal: Unseal = not_sealed
+    mcp: Servers | None = None
 
 
 class ServerTools:
@@ -74,6 +78,10 @@ class ServerTools:
         # What one call has sent somewhere, another may bring back.
         self._hidden: dict[str, None] = {}
         self._redactor = Redactor()
+
+    def redacted(self, text: str) -> str:
+        """A text without the secrets of tools that were opened so far."""
+        return self._redactor.text(text)
 
     def is_ours(self, name: str) -> bool:
         """Whether the server runs this call. What was not offered is ours to refuse."""
@@ -131,14 +139,21 @@ class ServerTools:
         by_parts = by_author and kind == "api_call" and api_call.are_parts(tool, given)
         if not by_parts:
             arguments.check(tool, given)
-        filled = await self._filled(tool)
+        filled = await self.filled(tool)
         if kind == "api_call":
             how = How(by_parts=by_parts, content_always=by_author, key=key)
             return await api_call.run(self._box.outbound, self._caller.tenant, tool, filled, given, how)
-        means = integrations.Means(self._box.settings, self._box.outbound, self._box.values)
-        return await integrations.run(means, self._caller.tenant, filled, given)
+        means = integrations.Means(self._box.settings, self._box.outbound, self._box.values, mcp=self._box.mcp)
+        if "discovered" not in tool:
+            return await integrations.run(means, self._caller.tenant, filled, given)
+        return discovery.answer_of(await integrations.run(means, self._caller.tenant, *discovery.call_of(tool, filled, given)))
 
-    async def _filled(self, tool: JsonObject) -> JsonObject:
+    async def filled(self, tool: JsonObject) -> JsonObject:
+        """A tool's member with its secrets open and all that its text stands for. What is a secret of it is shown by nothing from now on.
+
+        Raises:
+            ToolFailed, MenthaError: it refers to a secret that does not exist, or that can't be read.
+        """
         spec = self._opened(tool)
         if self._fill:
             filled, hidden = await self._fill(tool, spec)

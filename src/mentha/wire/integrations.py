@@ -361,6 +361,18 @@ PROVIDERS: dict[str, Provider] = {
                     timeout_seconds=integer("Time limit of the call, in seconds", minimum=0, maximum=UINT16_MAX, default=60),
                 ),
             ),
+            # Ours: the original knows tools alone.
+            "list_resources": Method("List the resources of an MCP server", shape()),
+            "read_resource": Method("Read a resource of an MCP server", shape(("uri",), uri=text("Which one"))),
+            "list_prompts": Method("List the prompts of an MCP server", shape()),
+            "get_prompt": Method(
+                "Get a prompt of an MCP server, filled in",
+                shape(
+                    ("name",),
+                    name=text("The name of the prompt"),
+                    arguments=mapping("What it is filled in with", additionalProperties={"type": "string"}, default={}),
+                ),
+            ),
         },
     ),
     "google_sheets": Provider(

@@ -20,6 +20,7 @@ from mentha.core.json import JsonObject, JsonValue, dumps
 from mentha.core.redact import Redactor
 from mentha.tools.calls import ToolFailed
 from mentha.tools.integrations import answers, setup
+from mentha.tools.mcp.servers import Servers
 from mentha.tools.outbound import Outbound, OutboundCall, OutboundResponse
 
 TRIES_MAX = 3
@@ -43,12 +44,14 @@ class Means:
     Attributes:
         values: reads tenants' secrets.
         wait: waits so many seconds.
+        mcp: connects to MCP servers; None where nothing does.
     """
 
     settings: Settings
     outbound: Outbound
     values: Values
     wait: Callable[[float], Awaitable[None]] = asyncio.sleep
+    mcp: Servers | None = None
 
 
 def refuses_key(response: OutboundResponse) -> bool:

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from mentha import __version__
 from mentha.core import lazy
 from mentha.core.errors import OutboundFailed, OutboundRefused, OutboundTimeout
-from mentha.tools.outbound.calls import OutboundLimits
+from mentha.tools.outbound.calls import Headers, OutboundLimits
 from mentha.tools.outbound.dial import Connection
 
 if TYPE_CHECKING:
@@ -20,8 +21,22 @@ KEEPALIVE_S = 30.0
 Connect = Callable[[str, int], Awaitable[Connection]]
 
 
-def make(connect: Connect, certificates: ssl.SSLContext, limits: OutboundLimits) -> "httpx2.AsyncClient":
-    """A client whose connections `connect` opens, checked. It follows no redirects and reads no environment; its cookies are its own."""
+def make(
+    connect: Connect,
+    certificates: ssl.SSLContext,
+    limits: OutboundLimits,
+    *,
+    headers: Headers = (),
+    silence_s: float | None = None,
+    objects_max: int | None = None,
+) -> "httpx2.AsyncClient":
+    """A client whose connections `connect` opens, checked. It follows no redirects and reads no environment; its cookies are its own.
+
+    Args:
+        headers: of each of its calls, checked.
+        silence_s: how long an answer may say nothing in its middle; None: as long as `limits` let a call take.
+        objects_max: most objects and lists in an answer that is JSON; None: any number.
+    """
     httpx2, httpcore2 = lazy.load("httpx2"), lazy.load("httpcore2")
     transport = httpx2.AsyncHTTPTransport(verify=certificates, trust_env=False)
     # The transport has no parameter for the backend of its pool, which the pool itself does have.
@@ -32,8 +47,47 @@ def make(connect: Connect, certificates: ssl.SSLContext, limits: OutboundLimits)
         keepalive_expiry=KEEPALIVE_S,
         network_backend=_Backend(connect),
     )
-    limited = _transport_class()(transport, limits.response_bytes_max)
-    return httpx2.AsyncClient(transport=limited, timeout=httpx2.Timeout(limits.timeout_s), trust_env=False, follow_redirects=False)
+    limited = _transport_class()(transport, limits.response_bytes_max, objects_max)
+    return httpx2.AsyncClient(
+        transport=limited,
+        headers=[("user-agent", f"mentha/{__version__}"), *headers],
+        timeout=httpx2.Timeout(limits.timeout_s, read=silence_s or limits.timeout_s),
+        trust_env=False,
+        follow_redirects=False,
+        max_redirects=limits.redirects_max,
+    )
+
+
+class _Meter:
+    """Counts what came of one answer."""
+
+    def __init__(self, bytes_max: int, objects_max: int | None) -> None:
+        self._bytes_max = bytes_max
+        self._bytes_left = bytes_max
+        self._objects_max = objects_max
+        self._objects = 0
+
+    def count(self, piece: bytes) -> None:
+        """Note a piece.
+
+        Raises:
+            OutboundRefused: it is one too many.
+        """
+        self._bytes_left -= len(piece)
+        if self._bytes_left < 0:
+            raise OutboundRefused(
+                f"the answer has more than {self._bytes_max:,} bytes",
+                rule="response_size",
+                fix="ask for less; the operator can raise MENTHA_OUTBOUND_RESPONSE_BYTES_MAX",
+            )
+        if self._objects_max is None:
+            return
+        # What a library makes of JSON costs by its objects, not by its bytes. Those inside of texts count too.
+        self._objects += piece.count(b"{") + piece.count(b"[")
+        if self._objects > self._objects_max:
+            raise OutboundRefused(
+                f"the answer has more than {self._objects_max:,} objects and lists", rule="response_objects", fix="ask for less"
+            )
 
 
 class _Backend:
@@ -64,29 +118,23 @@ def _transport_class() -> Any:
     httpx2: Any = lazy.load("httpx2")
 
     class Counted(httpx2.AsyncByteStream):
-        def __init__(self, stream: Any, bytes_max: int) -> None:
+        def __init__(self, stream: Any, meter: _Meter) -> None:
             self._stream = stream
-            self._bytes_max = bytes_max
+            self._meter = meter
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            left = self._bytes_max
             async for piece in self._stream:
-                left -= len(piece)
-                if left < 0:
-                    raise OutboundRefused(
-                        f"the answer has more than {self._bytes_max:,} bytes",
-                        rule="response_size",
-                        fix="ask for less; the operator can raise MENTHA_OUTBOUND_RESPONSE_BYTES_MAX",
-                    )
+                self._meter.count(piece)
                 yield piece
 
         async def aclose(self) -> None:
             await self._stream.aclose()
 
     class Limited(httpx2.AsyncBaseTransport):
-        def __init__(self, inner: Any, bytes_max: int) -> None:
+        def __init__(self, inner: Any, bytes_max: int, objects_max: int | None) -> None:
             self._inner = inner
             self._bytes_max = bytes_max
+            self._objects_max = objects_max
 
         async def handle_async_request(self, request: "httpx2.Request") -> "httpx2.Response":
             # The library decompresses without a limit that we could set, codings inside of codings included.
@@ -95,7 +143,7 @@ def _transport_class() -> Any:
             if response.headers.get("content-encoding", "identity").lower() != "identity":
                 await response.aclose()
                 raise httpx2.RemoteProtocolError("the answer is compressed, which was not asked for", request=request)
-            response.stream = Counted(response.stream, self._bytes_max)
+            response.stream = Counted(response.stream, _Meter(self._bytes_max, self._objects_max))
             return response
 
         async def aclose(self) -> None:

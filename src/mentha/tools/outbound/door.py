@@ -28,7 +28,7 @@ from mentha.core.config import Settings
 from mentha.core.errors import OutboundError, OutboundFailed, OutboundRefused, OutboundTimeout
 from mentha.observe.events import OutboundCalled, OutboundRefusedSeen, redacted
 from mentha.tools.outbound import addresses, client, exchange
-from mentha.tools.outbound.calls import OutboundCall, OutboundLimits, OutboundResponse, Sent, first, follow
+from mentha.tools.outbound.calls import Headers, OutboundCall, OutboundLimits, OutboundResponse, Sent, checked_headers, first, follow
 from mentha.tools.outbound.dial import Connection, Dialler, Resolve
 from mentha.tools.outbound.urls import parse
 
@@ -148,13 +148,32 @@ class Outbound:
             raise OutboundFailed(f"`{addresses.shown(host)}` sent something before TLS that nobody asked for, or closed the connection")
         await exchange.secure(stream, host, await self._trusted())
 
-    async def client(self, *, tenant: UUID) -> "httpx2.AsyncClient":
+    async def client(
+        self,
+        *,
+        tenant: UUID,
+        headers: Headers = (),
+        limits: OutboundLimits | None = None,
+        silence_s: float | None = None,
+        objects_max: int | None = None,
+    ) -> "httpx2.AsyncClient":
         """An HTTP client for a library that takes one. Each of its connections is checked like ours; close it at the end of its use.
 
         It follows no redirects, takes no compression, and fails an answer that has more bytes than `limits` while it is read. Connections
         and cookies stay among its own calls, so it serves one tenant's use of one service and no more. Its calls raise `OutboundRefused`
         for what is not allowed, and the library's errors for what fails.
+
+        Args:
+            headers: of each of its calls.
+            limits: tighter ones than `self.limits`.
+            silence_s: how long a stream may say nothing, where that is longer than a call may take.
+            objects_max: most objects and lists in an answer that is JSON.
+
+        Raises:
+            OutboundRefused: a header is not what may be sent.
         """
+        checked = checked_headers(headers)
+        limits = limits.at_most(self.limits) if limits else self.limits
         certificates = await self._trusted()
 
         async def connect(host: str, port: int) -> Connection:
@@ -162,7 +181,7 @@ class Outbound:
             with _told(trail):
                 return await self._open(tenant, addresses.place(host, port), trail)
 
-        return client.make(connect, certificates, self.limits)
+        return client.make(connect, certificates, limits, headers=checked, silence_s=silence_s, objects_max=objects_max)
 
     async def _exchange(self, call: OutboundCall, sent: Sent, limits: OutboundLimits, trail: _Trail) -> Sent | OutboundResponse:
         """Make one request; gives the answer, or the request that it redirects to."""

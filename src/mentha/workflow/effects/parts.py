@@ -12,6 +12,7 @@ from mentha.core.config import Settings
 from mentha.core.json import JsonValue
 from mentha.providers.service import Providers
 from mentha.sandbox.expressions import Expressions, Position
+from mentha.store.meter import Meter
 from mentha.store.pool import Database
 from mentha.tools.attachments import Attachments
 from mentha.tools.run import Toolbox
@@ -34,6 +35,7 @@ class Parts:
         vault: signs the marks that stand for secrets.
         provider_keys: gives a tenant's own keys by provider.
         attachments: reads files that messages name.
+        meter: takes what prompts cost.
     """
 
     settings: Settings
@@ -44,6 +46,7 @@ class Parts:
     vault: Vault
     provider_keys: ProviderKeys
     attachments: Attachments
+    meter: Meter
 
 
 class Stopped(Exception):

@@ -11,21 +11,32 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from mentha.core.errors import ProviderTimeout
+from mentha.core.errors import ProviderError, ProviderTimeout
 from mentha.core.json import JsonObject, JsonValue, dumps
 from mentha.providers.types import Completion, Options, Route, Usage
-from mentha.tools import offer
+from mentha.store.usage import NewUsage
+from mentha.tools import expand, offer
 from mentha.tools.calls import Call, Result
 from mentha.tools.loop import Limits, Loop, Outcome, summed
+from mentha.tools.mcp import discovery
 from mentha.tools.run import ServerTools
 from mentha.wire.chat import OPTIONS
 from mentha.workflow import prompts
 from mentha.workflow.effects.journal import Rounds, open_rounds
 from mentha.workflow.effects.parts import Job, Stopped
-from mentha.workflow.effects.tool import server_tools
+from mentha.workflow.effects.tool import fill_of, server_tools
 from mentha.workflow.effects.toolset import toolset
 from mentha.workflow.moves import Done, Fail
 from mentha.workflow.prompts import PromptInvalid
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The tools to offer and run, what to tell of those that are missing, and which one must be called."""
+
+    tools: list[JsonObject]
+    warnings: list[str]
+    choice: JsonValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +62,35 @@ class _Asking:
         messages = await self.job.parts.attachments.filled(self.job.run.tenant, messages)
         body = offer.with_choice(self.options.body, self.choice, choice)
         sent = b'{"model":' + dumps(self.route.model) + b',"messages":' + messages + (b"," + dumps(body)[1:] if body else b"}")
-        return await self.job.parts.providers.complete(self.route, sent, timeout_s=left_s)
+        try:
+            completion = await self.job.parts.providers.complete(self.route, sent, timeout_s=left_s)
+        except ProviderError:
+            self.job.parts.meter.later(self.job.run.tenant, [self._spent(None)])
+            raise
+        await self.job.parts.meter.write(self.job.run.tenant, [self._spent(completion.usage)])
+        return completion
+
+    def cost(self, usage: Usage) -> float | None:
+        """US dollars; None where the price is not known."""
+        return self.job.parts.providers.cost(self.route, usage.prompt_tokens, usage.completion_tokens)
+
+    def _spent(self, usage: Usage | None) -> NewUsage:
+        run, told = self.job.run, usage or Usage(0, 0, 0)
+        return NewUsage(
+            kind="step",
+            ok=usage is not None,
+            provider=self.route.provider,
+            model=self.route.model,
+            prompt_tokens=told.prompt_tokens,
+            completion_tokens=told.completion_tokens,
+            cost=self.cost(told),
+            agent_id=UUID(run.around.agent["id"]),
+            session_id=UUID(run.around.session["id"]) if run.around.session else None,
+            execution_id=run.execution_id,
+            step=self.job.key,
+            # Whatever request happened to wake the worker, this is not its call.
+            key_id=None,
+        )
 
 
 async def ask(job: Job) -> Done:
@@ -66,8 +105,9 @@ async def ask(job: Job) -> Done:
         messages = await _begun(job, step) if not turns else _continued(job, turns[-1])
     except PromptInvalid as error:
         raise Stopped(Fail(f"{error} ({job.place})", "invalid")) from None
-    tools = await _offered(job, step)
-    asking = await _asking(job, step, tools)
+    found = await _expanded(job, step, await _offered(job, step))
+    tools = {tool["name"]: tool for tool in found.tools}
+    asking = await _asking(job, step, tools, found.choice)
     outcome = await _answered(job, step, tools, asking, messages)
     before = [Usage(**turns[-1]["state"]["usage"])] if turns and turns[-1]["state"]["usage"] else []
     usage = summed([*before, outcome.completion.usage])
@@ -80,9 +120,36 @@ async def ask(job: Job) -> Done:
         kept = {"messages": whole, "calls": outcome.completion.tool_calls, "usage": prompts.usage_of(usage)}
         return Done({"wait": outcome.completion.tool_calls, "state": kept})
     output = _output(job, step, outcome.completion, usage, whole)
-    warnings = [*asking.options.warnings, *outcome.warnings]
-    told = {"model": outcome.completion.model, "usage": prompts.usage_of(usage), **({"warnings": warnings} if warnings else {})}
+    warnings = [*found.warnings, *asking.options.warnings, *outcome.warnings]
+    cost = asking.cost(usage) if usage else None
+    told = {
+        "model": outcome.completion.model,
+        "usage": prompts.usage_of(usage),
+        **({} if cost is None else {"cost": cost}),
+        **({"warnings": warnings} if warnings else {}),
+    }
     return Done({"output": output}, told)
+
+
+async def _expanded(job: Job, step: JsonObject, tools: dict[str, JsonObject]) -> "_Found":
+    """The tools of MCP servers in the place of those that stand for them, where the step runs tools.
+
+    Raises:
+        Stopped: the tool that must be called is not offered.
+    """
+    before = list(tools.values())
+    many = any(discovery.stands_for_many(tool) for tool in before)
+    if not (many and step["auto_run_tools"]):
+        return _Found(before, [], _choice(step["tool_choice"], tools))
+    found = await expand.expand(job.parts.tools, job.run.tenant, before, fill=fill_of(job))
+    wanted = step["tool_choice"]
+    if not isinstance(wanted, dict):
+        return _Found(found.tools, found.warnings, wanted)
+    name = wanted["function"]["name"]
+    choice = discovery.choice_of(name, before, found.tools)
+    if choice is None and not found.warnings:
+        raise _not_offered(name)
+    return _Found(found.tools, found.warnings, choice)
 
 
 async def _begun(job: Job, step: JsonObject) -> list[JsonObject]:
@@ -125,11 +192,11 @@ def _referred(job: Job, known: dict[str, JsonObject], ref: JsonObject) -> JsonOb
     raise Stopped(Fail(f"Tool {name or tool_id} not found in the toolset ({job.place})", "unknown_tool"))
 
 
-async def _asking(job: Job, step: JsonObject, tools: dict[str, JsonObject]) -> _Asking:
+async def _asking(job: Job, step: JsonObject, tools: dict[str, JsonObject], choice: JsonValue) -> _Asking:
     """Model and options: the agent's model < its default settings < the step's settings.
 
     Raises:
-        Stopped: no model is named, or the tool that must be called is not offered.
+        Stopped: no model is named.
         ProviderError: no provider serves the model.
     """
     parts, agent = job.parts, job.run.around.agent
@@ -142,7 +209,6 @@ async def _asking(job: Job, step: JsonObject, tools: dict[str, JsonObject]) -> _
     model = settings.pop("model", None) or parts.settings.default_model
     if not isinstance(model, str):
         raise Stopped(Fail("no model is named: set `model` in the agent or in the step's settings", "invalid"))
-    choice = _choice(step["tool_choice"], tools)
     route = parts.providers.route(model, own_keys=await parts.provider_keys(job.run.tenant))
     known = {name: value for name, value in settings.items() if name in OPTIONS}
     options = parts.providers.options(route, {**known, **offer.offered(list(tools.values()), choice)})
@@ -154,8 +220,12 @@ def _choice(wanted: JsonValue, tools: dict[str, JsonObject]) -> JsonValue:
         return wanted
     name = wanted["function"]["name"]
     if name not in tools:
-        raise Stopped(Fail(f"`tool_choice` names `{name}`, which is not offered", "unknown_tool"))
+        raise _not_offered(name)
     return {"type": "function", "function": {"name": name}}
+
+
+def _not_offered(name: str) -> Stopped:
+    return Stopped(Fail(f"`tool_choice` names `{name}`, which is not offered", "unknown_tool"))
 
 
 async def _answered(job: Job, step: JsonObject, tools: dict[str, JsonObject], asking: _Asking, messages: list[JsonObject]) -> Outcome:
