@@ -9,6 +9,7 @@ import pytest
 from julep import AsyncJulep, Julep
 from openai import AsyncOpenAI
 
+from tests.support import published
 from tests.support import sdk as sdks
 from tests.support.model_server import ModelServerHandle, running_model_server
 from tests.support.openai_sdk import client_of
@@ -38,7 +39,16 @@ def models(model_server: ModelServerHandle) -> Iterator[ModelServerHandle]:
 
 
 @pytest.fixture(scope="session")
-def server(worker_dsn: str, model_server: ModelServerHandle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def services() -> Iterator[published.Services]:
+    """The services that integrations call."""
+    with published.running_services() as running_ones:
+        yield running_ones
+
+
+@pytest.fixture(scope="session")
+def server(
+    worker_dsn: str, model_server: ModelServerHandle, services: published.Services, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
     """A server as most people run it, with more providers beside the default one; `gone` can't be reached."""
     others = {
         "other": {"base_url": f"{model_server.url}/other/v1", "api_key": sdks.OTHER_KEY, "prefixes": ["oth-"], "models": ["oth-1"]},
@@ -52,7 +62,8 @@ def server(worker_dsn: str, model_server: ModelServerHandle, tmp_path_factory: p
         providers=json.dumps(others),
         jwt_secret=sdks.JWT_SECRET,
         encryption_key=KEY_TEXT,
-        outbound_allow="127.0.0.1",
+        outbound_allow=f"127.0.0.1,127.0.0.1:{services.mail['port']}",
+        integration_base_urls=json.dumps(services.base_urls()),
         log_level="debug",
     ) as process:
         yield process

@@ -55,6 +55,7 @@ def output(command: list[str], folder: Path, environ: dict[str, str] | None = No
         ("docs/mcp.md", "Mentha offers list_agents"),
         ("docs/tasks.md", "Greeting, version 1"),
         ("docs/files.md", "steam.txt"),
+        ("docs/migrating.md", "succeeded ['advice']"),
     ],
 )
 def test_python_program_of_a_page_runs_as_written(name: str, says: str, server: ServerProcess, tmp_path: Path) -> None:

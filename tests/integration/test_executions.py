@@ -18,7 +18,7 @@ from mentha.store import executions, jobs, schedules, tenants, transitions
 from mentha.wire.executions import Execution, ExecutionsPage
 from mentha.wire.schedules import CreateScheduleRequest
 from mentha.wire.transitions import Transition
-from mentha.workflow import change, runs, start
+from mentha.workflow import change, journal, runs, start
 from mentha.workflow import schedules as firing
 from mentha.workflow.change import Answer
 from mentha.workflow.start import Wanted
@@ -114,6 +114,20 @@ async def test_execution_whose_step_fails_ends_failed_with_the_message(engine: E
     done = await engine.until(tenant, await engine.start(tenant, *main, evaluate(1)), "failed")
     assert message in (done.error or "")
     assert done.output == done.error
+
+
+async def test_list_that_is_too_large_as_a_whole_fails_its_loop_and_can_be_handled(
+    engine: Engine, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "OUTPUT_BYTES_MAX", 1_000)
+    loop = over("$ [1, 2, 3]", evaluate("$ 'x' * 400"))
+    failed = await engine.until(tenant, await engine.start(tenant, loop), "failed")
+    assert "larger than 1,000 bytes" in (failed.error or "")
+    handled = {**loop, "on_error": [evaluate("$ _['error']['kind']")]}
+    assert (await engine.until(tenant, await engine.start(tenant, handled), "succeeded")).output == "invalid"
+    # There is no room for the input beside the error.
+    ended = await engine.start(tenant, {**tool("fail"), "on_error": [evaluate(1)]}, given={"a": "x" * 980})
+    assert "larger than" in ((await engine.until(tenant, ended, "failed")).error or "")
 
 
 async def test_step_that_fails_for_a_passing_reason_is_repeated(engine: Engine, tenant: UUID) -> None:

@@ -116,7 +116,7 @@ class StandIn:
         elif name == "broken":
             raise KeyError("ours")
         elif name == "huge":
-            return Done({"output": "x" * 30_000_000})
+            return Done({"output": "x" * 60_000_000})
         return Done({"output": arguments}, {"usage": {"prompt_tokens": 3, "completion_tokens": 2}, "cost": 0.5} if name == "model" else {})
 
     async def _mark(self, *values: Any) -> None:

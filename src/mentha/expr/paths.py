@@ -51,7 +51,7 @@ def path_of(node: ast.expr) -> Path | None:
 
 
 def follow(path: Path, names: Mapping[str, JsonValue]) -> JsonValue:
-    """What stands at the end of `path`: the very value, not a copy.
+    """What stands at the end of `path`: the very value, not a copy, but for all of what has numbers for keys, which JSON does not know.
 
     Raises:
         Missing: there is nothing.
@@ -66,7 +66,7 @@ def follow(path: Path, names: Mapping[str, JsonValue]) -> JsonValue:
         except LookupError as error:
             raise Missing(f"{error.args[0]} in {Path(path.root, path.steps[:index])}") from None
         numbered = False
-    return value
+    return {str(key): each for key, each in value.items()} if numbered and isinstance(value, dict) else value
 
 
 def did_you_mean(name: str, known: list[str]) -> str:

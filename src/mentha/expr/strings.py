@@ -22,6 +22,8 @@ EXPRESSION_CHARS_MAX = 10_000
 # is rendered by Jinja2, in another process: parsing takes up to 8 microseconds a character, and others wait meanwhile.
 INTERPOLATED_CHARS_MAX = 100_000
 PIECES_MAX = 200
+# JSON whose braces are doubled, as in an f-string: `{{"a": 1}}` is meant as `{"a": 1}`, since no field begins with a text and a colon.
+_JSON = re.compile(r'\{\{\s*"[^"{}\n]*"\s*:')
 # How many `}}` are tried as the end of one piece: `{{ {'a': {'b': 1}} }}`.
 _ENDS_MAX = 20
 _BRACES = re.compile(r"[{}]|[^{}]+")
@@ -176,8 +178,13 @@ def _template(text: str) -> Parsed:
         return Jinja(text)
     pieces: list[str | Expression] = []
     left = EXPRESSION_CHARS_MAX
-    rest = text
+    rest, doubled = text, 0
     while (at := rest.find("{{")) >= 0:
+        said, doubled = _closed(rest[:at], doubled)
+        if _JSON.match(rest, at):
+            pieces.append(said + "{")
+            rest, doubled = rest[at + 2 :], doubled + 1
+            continue
         found = _piece(rest, at + 2)
         if found is None:
             return Jinja(text, doubt=f"is rendered by Jinja2, because `{rest[at : at + 40]}` is no expression")
@@ -185,10 +192,17 @@ def _template(text: str) -> Parsed:
         left -= len(piece.source)
         if left < 0 or _is_jinja(piece.tree):
             return Jinja(text)
-        pieces += (rest[:at], piece)
+        pieces += (said, piece)
         rest = rest[end:]
-    pieces.append(rest)
+    pieces.append(_closed(rest, doubled)[0])
+    if left == EXPRESSION_CHARS_MAX:
+        return Literal("".join(map(str, pieces)))
     return Template(tuple(piece for piece in pieces if piece != ""))
+
+
+def _closed(text: str, doubled: int) -> tuple[str, int]:
+    """Plain text with the ends of that many doubled braces made single, and how many are left."""
+    return text.replace("}}", "}", doubled), doubled - min(doubled, text.count("}}"))
 
 
 def _piece(text: str, start: int) -> tuple[Expression, int] | None:

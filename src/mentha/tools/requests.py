@@ -109,7 +109,8 @@ def _address(spec: JsonObject, places: Mapping[str, JsonValue], wanted: JsonValu
     authority = urlsplit(template).netloc
     values: dict[str, str] = {}
     for name in placeholders(template):
-        value = fixed.get(name, places.get(name))
+        # A call that names the address needs nothing of the tool's but its origin.
+        value = fixed.get(name, places.get(name, None if wanted is None else ""))
         if value is None or isinstance(value, dict | list):
             raise ToolFailed(f"the argument `{name}` is missing, or is no text: it is a part of the address")
         if name not in fixed and name in placeholders(authority):

@@ -61,8 +61,12 @@ FIELDS: dict[str, Schema] = {
     "messages": many(
         {
             "type": "object",
-            "properties": {"role": choice("Who says it", "user", "assistant", "system"), "content": text("The text")},
-            "required": ["role", "content"],
+            "properties": {
+                "role": choice("Who says it", "user", "assistant", "system", "tool"),
+                # Null beside calls of tools.
+                "content": either("What is said", text("The text"), many(mapping("A part"), "Texts and images"), {"type": "null"}),
+            },
+            "required": ["role"],
         },
         "The new messages",
     ),

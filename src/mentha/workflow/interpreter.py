@@ -16,7 +16,7 @@ from mentha.workflow import moves
 from mentha.workflow.moves import CommandKind, Done, Fail, Move
 from mentha.workflow.state import Frame, Row, State, Status
 from mentha.workflow.steps import KINDS
-from mentha.workflow.targets import CATCH, MAIN, ON_ERROR, TRY, FrameKey, branch, called_scope, main_scope
+from mentha.workflow.targets import CATCH, MAIN, ON_ERROR, TRY, FrameKey, branch, called_scope, main_scope, parent
 
 # Workflows that call workflows, and branches in branches: a recursion without an end stops here.
 DEPTH_MAX_FRAMES = 200
@@ -90,6 +90,18 @@ def ended(state: State, command: Command, result: Done | Fail, now: float) -> li
         return _failure(state, frame, result, now)
     move = KINDS[frame.step["kind"]].finished(frame, result)
     return _rows(state, frame, move, now)
+
+
+def refused(state: State, row: Row, message: str, now: float) -> list[Row]:
+    """What it makes that a row can't be written, for the reason `message`: its step fails.
+
+    Where it would have begun a branch, that is one that handles errors, with an input too large to be told once more: the execution ends.
+    """
+    frame = state.frames.get((row.scope_id, row.workflow))
+    above = parent(row.workflow)
+    if frame is None and above is not None:
+        return [_row("error", state.frames[row.scope_id, above[0]], message, now)]
+    return _failure(state, state.frames[row.scope_id, row.workflow], Fail(message, "invalid"), now)
 
 
 def status(state: State, after: Following) -> Status:

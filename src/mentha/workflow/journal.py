@@ -15,8 +15,8 @@ from mentha.store.pool import Tx
 from mentha.workflow import state as states
 from mentha.workflow.state import Row, State
 
-# Of one row. Beyond it stand results that no step should hand to the next one.
-OUTPUT_BYTES_MAX = 20_000_000
+# Of one row, as JSON.
+OUTPUT_BYTES_MAX = 50_000_000
 # Nothing that was parsed with limits is deeper.
 DEPTH_MAX_LEVELS = 1_000
 TOKEN = "task_token"  # noqa: S105 - the name of a member
@@ -25,7 +25,15 @@ TOKEN_BYTES = 36 + TOKEN_SECRET_BYTES
 
 
 class NotJson(ValueError):
-    """Something is no JSON, or more than fits into a row; the message is for the execution's owner."""
+    """Something is no JSON, or more than fits into a row; the message is for the execution's owner.
+
+    Attributes:
+        row: what it would have stood in.
+    """
+
+    def __init__(self, message: str, row: Row) -> None:
+        super().__init__(message)
+        self.row = row
 
 
 class Folded(Protocol):
@@ -152,9 +160,9 @@ def _text(row: Row) -> str:
     try:
         raw = dumps(row.output)
     except (TypeError, ValueError, RecursionError):
-        raise NotJson("its output can't be written as JSON") from None
+        raise NotJson("its output can't be written as JSON", row) from None
     if len(raw) > OUTPUT_BYTES_MAX:
-        raise NotJson(f"its output is larger than {OUTPUT_BYTES_MAX:,} bytes")
+        raise NotJson(f"its output is larger than {OUTPUT_BYTES_MAX:,} bytes", row)
     if b"\\u0000" in raw:
         row.output = loads_hostile(raw, depth_max_levels=DEPTH_MAX_LEVELS)
         raw = dumps(row.output)

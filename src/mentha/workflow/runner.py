@@ -41,6 +41,8 @@ COMMANDS_AT_ONCE_MAX = 100
 # Rows that wait for being written, and how long.
 DRAFT_ROWS_MAX = 100
 DRAFT_S = 0.02
+# A row that can't be written, its handler that can't either, and the end.
+REFUSALS_MAX = 3
 # A pause that is shorter is waited for; one that is longer parks the run.
 STAY_S = 1.0
 # Rows between two snapshots, and one more for so many bytes of a snapshot, so that a large state is not written again and again.
@@ -192,7 +194,7 @@ class Run:
                 return None
             after = interpreter.following(self.state, self._parts.clock.now())
             if after.rows:
-                self._add(after.rows)
+                self._follow(after.rows)
             elif not self._landed:
                 return after
             elif not self._is_asked(self._landed[0][0]):
@@ -215,7 +217,16 @@ class Run:
             self._add(interpreter.ended(self.state, command, result, now))
         except NotJson as error:
             self._unwritten[-1] = (command, Fail(f"the step failed: {error}", "invalid"))
-            self._add(interpreter.ended(self.state, *self._unwritten[-1], now))
+            self._follow(interpreter.ended(self.state, *self._unwritten[-1], now))
+
+    def _follow(self, rows: Sequence[Row]) -> None:
+        """Add rows; where one can't be written, what follows from that. What a loop gathers may be too much as a whole."""
+        for _ in range(REFUSALS_MAX):
+            try:
+                return self._add(rows)
+            except NotJson as error:
+                rows = interpreter.refused(self.state, error.row, f"the step failed: {error}", self._parts.clock.now())
+        return self._add(rows)
 
     def _add(self, rows: Sequence[Row]) -> None:
         if rows and not self._draft.rows:

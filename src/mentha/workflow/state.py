@@ -284,7 +284,8 @@ def _note_output(state: State, frame: Frame, row: Row) -> None:
     if step["label"]:
         scope.labels[step["label"]] = {"input": frame.input, "output": row.output}
     if step["kind"] == "set" and isinstance(row.output, dict):
-        scope.state |= row.output
+        # A new one: an expression may have given the old one out, into outputs that must not change any more.
+        scope.state = {**scope.state, **row.output}
 
 
 def _drop_below(state: State, frame: Frame) -> None:

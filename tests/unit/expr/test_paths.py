@@ -29,6 +29,8 @@ FOUND = [
     ("steps['0'].output.y", 2),
     ("steps['draft'].output", 5),
     ("outputs[0]", "whole number"),
+    # As it is once it was written down.
+    ("outputs", {"0": "whole number"}),
 ]
 
 

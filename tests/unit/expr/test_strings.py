@@ -67,6 +67,14 @@ def test_bar_between_data_is_no_filter(text: str) -> None:
     assert compile_text(text).kind == "code"
 
 
+def test_json_with_doubled_braces_is_text_with_single_ones_beside_fields() -> None:
+    """As in prompts that were f-strings once: no field begins with a text and a colon."""
+    assert strings.parse('{{ "a": {"b": 1}, "c": {{"d": 2}}\n}}') == strings.Literal('{ "a": {"b": 1}, "c": {"d": 2}\n}')
+    parsed = strings.parse('{{"a": "x"}} of {{ _.b }} }}')
+    assert isinstance(parsed, strings.Template)
+    assert [each if isinstance(each, str) else each.source for each in parsed.pieces] == ["{", '"a": "x"} of ', "_.b", " }}"]
+
+
 def test_text_that_must_be_plain_is_never_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strings, "parse", None)
     assert compile_text("A plain prompt, with (all) kinds of: punctuation!").kind == "literal"

@@ -28,6 +28,7 @@ from mentha.workflow.effects import evaluate, prompt, search, tool
 from mentha.workflow.effects.parts import Job, Parts, Stopped
 from mentha.workflow.effects.secrets import Secrets
 from mentha.workflow.interpreter import Command
+from mentha.workflow.journal import OUTPUT_BYTES_MAX
 from mentha.workflow.marks import NOTHING, Hidden
 from mentha.workflow.moves import Done, Fail
 from mentha.workflow.names import Names
@@ -35,8 +36,6 @@ from mentha.workflow.state import State
 
 __all__ = ["Effects", "Parts"]
 
-# Of one result, as JSON.
-OUTPUT_BYTES_MAX = 50_000_000
 MESSAGE_CHARS_MAX = 10_000
 # Larger results are looked through in a thread.
 INLINE_BYTES_MAX = 100_000
