@@ -87,7 +87,8 @@ async def run(means: Means, tenant: UUID, spec: JsonObject, arguments: JsonObjec
         value = await method(service)
     except ToolFailed as error:
         redactor = Redactor(service.hidden)
-        raise ToolFailed(redactor.text(error.message), retry=error.retry, more=_members(redactor, error.more)) from None
+        retry = error.retry and not service.has_acted
+        raise ToolFailed(redactor.text(error.message), retry=retry, more=_members(redactor, error.more)) from None
     return await _redacted(Redactor(service.hidden), value)
 
 
