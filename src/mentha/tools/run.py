@@ -143,7 +143,8 @@ class ServerTools:
         if kind == "api_call":
             how = How(by_parts=by_parts, content_always=by_author, key=key)
             return await api_call.run(self._box.outbound, self._caller.tenant, tool, filled, given, how)
-        means = integrations.Means(self._box.settings, self._box.outbound, self._box.values, mcp=self._box.mcp)
+        depth = (self._caller.depth, self._caller.executions)
+        means = integrations.Means(self._box.settings, self._box.outbound, self._box.values, mcp=self._box.mcp, depth=depth)
         if "discovered" not in tool:
             return await integrations.run(means, self._caller.tenant, filled, given)
         return discovery.answer_of(await integrations.run(means, self._caller.tenant, *discovery.call_of(tool, filled, given)))
