@@ -6,6 +6,7 @@ Whatever goes wrong is a result that the model can read; only a cancellation com
 """
 
 import asyncio
+import contextlib
 import traceback
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from uuid import UUID
 
 from mentha import observe
 from mentha.core.config import Settings
-from mentha.core.errors import MenthaError
+from mentha.core.errors import MenthaError, SecretsUnavailable
 from mentha.core.json import JsonObject, JsonValue
 from mentha.core.redact import Redactor
 from mentha.observe.events import ToolBroke
@@ -21,6 +22,7 @@ from mentha.tools import api_call, arguments, integrations, references, system
 from mentha.tools.api_call import How
 from mentha.tools.calls import SERVER_TYPES, Call, Result, ToolFailed, arguments_of, failed, told
 from mentha.tools.hidden import texts_of_all
+from mentha.tools.integrations import setup
 from mentha.tools.mcp import discovery
 from mentha.tools.mcp.servers import Servers
 from mentha.tools.outbound import Outbound
@@ -78,6 +80,8 @@ class ServerTools:
         # What one call has sent somewhere, another may bring back.
         self._hidden: dict[str, None] = {}
         self._redactor = Redactor()
+        self._learning = asyncio.Lock()
+        self._has_learned = False
 
     def redacted(self, text: str) -> str:
         """A text without the secrets of tools that were opened so far."""
@@ -131,6 +135,7 @@ class ServerTools:
 
     async def _dispatch(self, tool: JsonObject, given: JsonObject, *, key: str | None, by_author: bool = False) -> JsonValue:
         kind = tool["type"]
+        await self._learn()
         if kind == "system":
             # What it names of secrets stays a name: nothing of this API needs a value, and a tool that it makes looks it up by itself.
             spec = self._opened(tool)
@@ -165,6 +170,24 @@ class ServerTools:
         self._hide(values.values())
         return references.filled(spec, values)
 
+    async def _learn(self) -> None:
+        """Know the secrets of all tools, also of those that are not called now: a call of an earlier turn may have left one where this one
+        finds it.
+        """
+        async with self._learning:
+            if self._has_learned:
+                return
+            self._has_learned = True
+            names: set[str] = set()
+            for tool in (tool for tool in self._tools.values() if tool["type"] in SERVER_TYPES):
+                # One that can't be read is told by the call that needs it.
+                with contextlib.suppress(SecretsUnavailable):
+                    names |= _names_in(tool, self._opened(tool))
+            # An execution has marks for those that are named.
+            if names and not self._fill:
+                with contextlib.suppress(SecretsUnavailable):
+                    self._hide((await self._box.values(self._caller.tenant, names)).values())
+
     def _opened(self, tool: JsonObject) -> JsonObject:
         """A tool's member with its secrets open."""
         found: list[JsonValue] = []
@@ -188,6 +211,14 @@ class ServerTools:
     async def _redacted_failure(self, error: ToolFailed) -> ToolFailed:
         more = await _redacted(self._redactor, error.more)
         return ToolFailed(self._redactor.text(error.message), retry=error.retry, more=more)
+
+
+def _names_in(tool: JsonObject, spec: JsonObject) -> set[str]:
+    """The tenant's secrets that a tool refers to, or takes by their names."""
+    if tool["type"] == "system":
+        return set()
+    unsaid = setup.names_of(spec["provider"], spec.get("setup") or {}) if tool["type"] == "integration" else {}
+    return references.names_in(spec) | unsaid.keys()
 
 
 def _where(error: Exception) -> str:

@@ -34,7 +34,7 @@ async def call(job: Job) -> Done:
     given = await _arguments(job, args["arguments"])
     if tool["type"] not in SERVER_TYPES:
         return Done({"wait": _asked(job, tool, given)})
-    return Done({"output": await _run(job, tool, given)})
+    return Done({"output": await _run(job, tool, given, tools)})
 
 
 def server_tools(job: Job, tools: Mapping[str, JsonObject]) -> ServerTools:
@@ -69,11 +69,11 @@ async def _arguments(job: Job, given: JsonValue) -> JsonObject:
     return evaluated
 
 
-async def _run(job: Job, tool: JsonObject, given: JsonObject) -> JsonValue:
+async def _run(job: Job, tool: JsonObject, given: JsonObject, tools: Mapping[str, JsonObject]) -> JsonValue:
     given = job.hidden.closed(given) if tool["type"] == "system" else given
     began, is_ok = time.monotonic(), False
     try:
-        output = await server_tools(job, {tool["name"]: tool}).call(tool["name"], given, key=job.key)
+        output = await server_tools(job, tools).call(tool["name"], given, key=job.key)
         is_ok = True
     except ToolFailed as error:
         raise Stopped(policy.of_tool(error, tool, given, time.time())) from None
