@@ -3,10 +3,12 @@
 requests.py (pure) → outbound → answer
 """
 
+import asyncio
 import base64
 import dataclasses
 import re
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from mentha.core.errors import OutboundFailed
@@ -19,6 +21,8 @@ from mentha.wire.api_calls import placeholders
 
 # Source: section 5.4 of the tasks' spec; 425, 500 and 502 are ours.
 RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504, 524})
+# Larger answers are read in a thread.
+INLINE_BYTES_MAX = 100_000
 _TEXTUAL = re.compile(r"text/|application/(?:.*[+/.-])?(?:xml|javascript|x-www-form-urlencoded|yaml|csv|x-ndjson)\b", re.IGNORECASE)
 _CHARSET = re.compile(r"charset\s*=\s*\"?([\w.:-]+)", re.IGNORECASE)
 
@@ -64,7 +68,8 @@ async def run(
     how = how or How()
     request = request_of(filled, {name: {} for name in PARTS} if how.by_parts else _fields(tool), arguments)
     response = await _answer(outbound, tenant, request, how)
-    result = result_of(response, with_content=request.with_content, content_always=how.content_always)
+    read = partial(result_of, response, with_content=request.with_content, content_always=how.content_always)
+    result = await asyncio.to_thread(read) if len(response.body) > INLINE_BYTES_MAX else read()
     if not 200 <= response.status < 300:
         raise ToolFailed(f"the server answered with status {response.status}", retry=response.status in RETRIED, more=result)
     return result

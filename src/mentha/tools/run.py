@@ -16,7 +16,7 @@ from mentha import observe
 from mentha.core.config import Settings
 from mentha.core.errors import MenthaError, SecretsUnavailable
 from mentha.core.json import JsonObject, JsonValue
-from mentha.core.redact import Redactor
+from mentha.core.redact import Redactor, is_large
 from mentha.observe.events import ToolBroke
 from mentha.tools import api_call, arguments, integrations, references, system
 from mentha.tools.api_call import How
@@ -227,14 +227,10 @@ def _where(error: Exception) -> str:
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
 
 
-# Larger values are looked through in a thread.
-INLINE_CHARS_MAX = 100_000
-
-
 async def _redacted(redactor: Redactor, value: JsonValue) -> JsonValue:
     """What a service answered, without the secrets that it was sent."""
     if not redactor:
         return value
-    if isinstance(value, dict) and sum(len(part) for part in value.values() if isinstance(part, str)) > INLINE_CHARS_MAX:
+    if is_large(value):
         return await asyncio.to_thread(redactor.value, value)
     return redactor.value(value)
