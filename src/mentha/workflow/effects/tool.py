@@ -1,5 +1,6 @@
 """Steps that call a tool: those that the server runs, and those that the client runs, for which the execution waits."""
 
+import asyncio
 import base64
 import hashlib
 import time
@@ -7,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from mentha import observe
 from mentha.core.json import JsonObject, JsonValue
+from mentha.core.redact import is_large
 from mentha.observe.events import ToolCalled
 from mentha.tools.calls import SERVER_TYPES, ToolFailed
 from mentha.tools.run import Fill, ServerTools
@@ -70,7 +72,8 @@ async def _arguments(job: Job, given: JsonValue) -> JsonObject:
 
 
 async def _run(job: Job, tool: JsonObject, given: JsonObject, tools: Mapping[str, JsonObject]) -> JsonValue:
-    given = job.hidden.closed(given) if tool["type"] == "system" else given
+    if tool["type"] == "system":
+        given = await asyncio.to_thread(job.hidden.closed, given) if is_large(given) else job.hidden.closed(given)
     began, is_ok = time.monotonic(), False
     try:
         output = await server_tools(job, tools).call(tool["name"], given, key=job.key)
