@@ -79,7 +79,7 @@ class ServerTools:
         self._tools = {tool["name"]: tool for tool in tools}
         # What one call has sent somewhere, another may bring back.
         self._hidden: dict[str, None] = {}
-        self._redactor = Redactor()
+        self._made: Redactor | None = None
         self._learning = asyncio.Lock()
         self._has_learned = False
 
@@ -177,7 +177,6 @@ class ServerTools:
         async with self._learning:
             if self._has_learned:
                 return
-            self._has_learned = True
             names: set[str] = set()
             for tool in (tool for tool in self._tools.values() if tool["type"] in SERVER_TYPES):
                 # One that can't be read is told by the call that needs it.
@@ -187,6 +186,7 @@ class ServerTools:
             if names and not self._fill:
                 with contextlib.suppress(SecretsUnavailable):
                     self._hide((await self._box.values(self._caller.tenant, names)).values())
+            self._has_learned = True
 
     def _opened(self, tool: JsonObject) -> JsonObject:
         """A tool's member with its secrets open."""
@@ -206,7 +206,13 @@ class ServerTools:
         new = [text for text in texts_of_all(secrets) if text not in self._hidden]
         if new:
             self._hidden |= dict.fromkeys(new)
-            self._redactor = Redactor(self._hidden)
+            self._made = None
+
+    @property
+    def _redactor(self) -> Redactor:
+        if self._made is None:
+            self._made = Redactor(self._hidden)
+        return self._made
 
     async def _redacted_failure(self, error: ToolFailed) -> ToolFailed:
         more = await _redacted(self._redactor, error.more)
