@@ -1,8 +1,10 @@
 """Mentha as an MCP server, met by the official SDK's client: in the protocol of today, and in that of before."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 import httpx2
 import pytest
@@ -10,6 +12,8 @@ from julep import AsyncJulep
 from mcp import Client as McpClient
 from mcp.client.streamable_http import streamable_http_client
 
+from mentha.core.config import Settings
+from mentha.server.mcp import REQUESTS_OF_A_TENANT_MAX, McpEndpoint
 from tests.support.docs import indexed
 from tests.support.model_server import ModelServerHandle
 from tests.support.sdk import Account, NewAccount, history_of
@@ -149,3 +153,32 @@ async def test_body_that_is_no_request_is_refused_and_breaks_nothing(raw: Client
     assert "error" in answer.text or answer.status_code >= 400
     assert not [line for line in server.log[before:] if "raceback" in line]
     assert (await raw.post("/mcp", json=PING, headers=HEADERS)).status_code == 200
+
+
+async def test_tenant_with_many_requests_at_once_leaves_places_for_others() -> None:
+    held, tenants = asyncio.Event(), [UUID(int=1)] * (REQUESTS_OF_A_TENANT_MAX + 1) + [UUID(int=2)]
+    statuses: list[int] = []
+
+    class Asker:
+        async def tenant(self, _headers: Any, scope: Any) -> UUID:
+            return scope["who"]
+
+    class Manager:
+        async def handle_request(self, _scope: Any, _receive: Any, send: Any) -> None:
+            await held.wait()
+            await send({"type": "http.response.start", "status": 200})
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    endpoint: Any = McpEndpoint(Settings(), cast("Any", Asker()))
+    endpoint._manager = Manager()
+    scopes = [{"type": "http", "method": "POST", "headers": [], "who": who} for who in tenants]
+    running = [asyncio.create_task(endpoint(scope, None, send)) for scope in scopes]
+    done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+    assert (len(done), statuses) == (1, [503])
+    held.set()
+    await asyncio.gather(*running)
+    assert statuses.count(200) == REQUESTS_OF_A_TENANT_MAX + 1
+    assert not endpoint._requests

@@ -11,7 +11,8 @@ from mentha.core.redact import MARK
 from tests.contract.test_sdk_tool_loop import ALL_SOURCES, ECHO, acting, results
 from tests.support.mcp_server import McpServer, serving
 from tests.support.model_server import ModelServerHandle, text, tool_calls
-from tests.support.sdk import ask, asked
+from tests.support.sdk import Account, ask, asked
+from tests.support.server import ServerProcess
 from tests.support.talk import Client, until
 from tests.support.wild_server import answer, saying, wild_server
 
@@ -161,3 +162,15 @@ async def test_prompt_of_a_task_is_offered_the_tools_of_a_server_and_calls_them(
     assert {"web_add", "web_echo", "sum"} <= offered(models, 0).keys()
     assert results(models) == [{"result": 5}]
     assert mcp.calls == [("add", (2, 3)), ("add", (40, 2))]
+
+
+async def test_server_that_calls_itself_over_mcp_ends_at_a_depth(
+    sdk: AsyncJulep, server: ServerProcess, account: Account, models: ModelServerHandle
+) -> None:
+    setup = {"transport": "http", "http_url": f"{server.url}/mcp", "http_headers": {"Authorization": f"Bearer {account.key}"}}
+    me: Any = {"name": "me", "type": "integration", "integration": {"provider": "mcp", "setup": setup}}
+    session = await acting(sdk, me)
+    models.script("gpt-x", *[tool_calls([("me_chat", {"session_id": session, "message": "again"})])] * 4, *[text("back")] * 4)
+    assert (await ask(sdk, session)).choices[0].message.content == "back"
+    assert len(asked(models)) == 8
+    assert "goes no deeper than 3" in results(models, 4)[-1]["error"]

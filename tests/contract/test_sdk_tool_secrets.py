@@ -177,3 +177,18 @@ async def test_secrets_planted_in_tools_are_left_nowhere_but_sealed(
     assert await planted.in_tables(secrets, rows) == []
     specs = [str(row["spec"]) for row in await rows.fetch("SELECT spec FROM tools WHERE tenant_id = $1 ORDER BY name", account.id)]
     assert [spec.count("sealed.") for spec in specs] == [1, 1, 4, 1, 1, 1, 1, 5]
+
+
+async def test_secret_that_an_earlier_turn_left_elsewhere_is_not_shown_by_a_tool_without_any(
+    raw: Client, models: ModelServerHandle, outside: WildServer
+) -> None:
+    for name in REFERRED:
+        assert (await raw.post("/secrets", json={"name": name, "value": ALL[name]})).status_code == 201
+    made = await raw.post("/agents", json={"name": "Mia", "model": "gpt-x", "tools": tools_of(outside)})
+    session = (await raw.post("/sessions", json={"agent": made.json()["id"], "auto_run_tools": True})).json()["id"]
+    # The echo stands for the page, or the table, where they were left.
+    left = [ALL["header"], ALL["cookie"], ALL["ref_header"], ALL["setup"]]
+    models.script("gpt-x", tool_calls([("echo", {"found": left})]), text("done"))
+    assert (await raw.post(f"/sessions/{session}/chat", json={"messages": [said("go")]})).status_code == 201
+    (told,) = [message["content"] for message in asked(models)[1]["messages"] if message["role"] == "tool"]
+    assert json.loads(told)["found"] == [MARK] * 4

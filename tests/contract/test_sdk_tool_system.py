@@ -98,6 +98,10 @@ async def test_documents_are_made_searched_listed_read_and_deleted(sdk: AsyncJul
     found = await called(sdk, models, f"{kind}.doc.search", {"text": "green tea"}, resource_id=owner)
     assert found["docs"][0]["id"] == made["id"]
     assert not found["docs"][0]["snippet"].get("embedding")
+    (vector,) = (await called(sdk, models, "doc.embed", {"text": "green tea"}))["vectors"]
+    by_meaning = await called(sdk, models, f"{kind}.doc.search", {"search_params": {"vector": vector}, **key})
+    assert [doc["id"] for doc in by_meaning["docs"]] == [made["id"]]
+    assert "`text`, or `vector`" in (await called(sdk, models, f"{kind}.doc.search", key))["error"]
     assert [doc["id"] for doc in await called(sdk, models, f"{kind}.doc.list", key)] == [made["id"]]
     assert (await called(sdk, models, f"{kind}.doc.get", {**key, "doc_id": made["id"]}))["title"] == "Tea"
     assert (await called(sdk, models, "doc.get", {"doc_id": made["id"]}))["title"] == "Tea"

@@ -40,6 +40,8 @@ DUMMY: dict[str, Any] = {"name": "same", "type": "integration", "integration": {
 
 
 def mirror(seen: Seen) -> bytes:
+    if seen.target == "/hangs-up":
+        return b""
     if seen.target.startswith("/status/"):
         status = seen.target.split("/")[2]
         after = {"retry_after": seen.target.split("/")[3]} if seen.target.count("/") > 2 else {}
@@ -175,6 +177,15 @@ async def test_status_that_may_pass_is_repeated_and_others_are_not(world: World,
         before = len(outside.seen)
         await world.run(with_tools([api_call(outside, target, method=method)], tool("call", {})))
         assert (target, method, len(outside.seen) - before) == (target, method, often)
+
+
+@pytest.mark.parametrize(("method", "often"), [("POST", 1), ("PATCH", 1), ("GET", 5)])
+async def test_call_that_went_out_and_got_no_answer_is_repeated_only_where_twice_is_once(
+    world: World, outside: WildServer, method: str, often: int
+) -> None:
+    ran = await world.run(with_tools([api_call(outside, "/hangs-up", method=method)], tool("call", {})))
+    assert len(outside.seen) == often
+    assert ("may have had its effect" in ran.error) == (often == 1)
 
 
 async def test_text_of_tools_is_evaluated_and_json_and_places_in_it_stay(world: World, outside: WildServer) -> None:

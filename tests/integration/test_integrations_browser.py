@@ -138,6 +138,13 @@ async def test_browser_that_is_not_there_refuses_or_hangs_up_is_told_of(browser:
     assert "closed" in (await fails(OutboundFailed)).message
 
 
+async def test_browser_that_hangs_up_while_it_acts_may_have_acted(browser: BrowserServer) -> None:
+    browser.hangs_up_at = "dispatchMouseEvent"
+    with pytest.raises(ToolFailed, match="may have done `left_click`") as failed:
+        await act(browser, "left_click", coordinate=[1, 2])
+    assert not failed.value.retry
+
+
 async def test_browser_that_says_nothing_is_given_up_in_time() -> None:
     async def silent(*_: Any) -> None:
         await asyncio.Event().wait()

@@ -128,7 +128,7 @@ async def test_password_goes_to_no_server_without_tls_for_its_name(served: ssl.S
     async with mail_server(served, has_tls=False) as server:
         assert "TLS" in (await refusal(ToolFailed, server, pem)).message
     async with mail_server(served) as server:
-        assert "certificate" in (await refusal(OutboundFailed, server, pem, host="other.example.com")).message
+        assert "certificate" in (await refusal(OutboundRefused, server, pem, host="other.example.com")).message
         server.after_tls_reply = b"250 injected\r\n"
         assert "TLS" in (await refusal(OutboundFailed, server, pem)).message
         assert not any(line.startswith(("AUTH", "MAIL")) for line in server.commands)

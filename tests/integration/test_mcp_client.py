@@ -216,6 +216,19 @@ async def test_call_that_is_slow_or_given_up_ends_at_the_server_too() -> None:
         assert (await made.call_tool(TENANT, there, "echo", {"text": "on"}, timeout_s=5))["text"] == "on"
 
 
+@pytest.mark.parametrize(
+    ("whole", "is_open"), [(b"", True), (answer("500 Oops"), True), (answer("502 Oops"), True), (answer("503 Busy"), False)]
+)
+async def test_call_that_the_server_may_have_made_is_not_said_to_be_worth_a_repetition(whole: bytes, is_open: bool) -> None:
+    def say(seen: Seen) -> bytes:
+        return whole if b"tools/call" in seen.body else result_of(seen, {})
+
+    async with wild(saying(say)) as (made, there, server):
+        error = await fault(made.call_tool(TENANT, there, "pay", {}, timeout_s=5))
+        assert (error.retry, "may have had its effect" in error.message) == (not is_open, is_open)
+        assert sum(b"tools/call" in seen.body for seen in server.seen) == 1
+
+
 async def test_program_that_is_not_there_or_dies_is_told_of() -> None:
     nothing = Target("stdio", argv=("/nonexistent/program",))
     dies = Target("stdio", argv=(sys.executable, "-c", "pass"))

@@ -4,10 +4,12 @@ import base64
 from typing import Any
 from urllib.parse import quote
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mentha.core.json import dumps
+from mentha.workflow import marks
 from mentha.workflow.marks import Hidden, names_in, without_marks, words_in
 
 VALUES = {"A": "s3cret/of+A", "LONGER": "s3cret/of+A-and-more", "SHORT": "x1y", "QUOTED": 'say "so"\n\\', "WIDE": "пароль-日本"}
@@ -35,6 +37,25 @@ def test_closed_value_has_no_secret_and_opens_to_what_it_was(value: Any) -> None
     assert not [secret for secret in VALUES.values() if len(secret) >= 6 and dumps(secret).decode()[1:-1] in raw]
     assert HIDDEN.opened(closed) == value
     assert HIDDEN.closed(closed) == closed
+
+
+@settings(max_examples=100)
+@given(values)
+def test_large_value_is_opened_like_a_small_one(value: Any) -> None:
+    closed = HIDDEN.closed(value)
+    padding = "\u2039secret:A:tag-of-B________\u203a" * (marks.WALKED_BYTES_MAX // 20)
+    assert HIDDEN.opened([closed, padding]) == [value, padding]
+
+
+def test_large_value_is_not_walked_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That holds the event loop for seconds."""
+    walked = list[Any]()
+    monkeypatch.setattr(marks, "_mapped", lambda value, *_: walked.append(value) or value)
+    large = [HIDDEN.closed(VALUES["A"]) for _ in range(2)]
+    monkeypatch.setattr(marks, "WALKED_BYTES_MAX", 10)
+    walked.clear()
+    HIDDEN.opened(large)
+    assert walked == []
 
 
 def test_other_forms_of_a_value_are_taken_out_for_good() -> None:

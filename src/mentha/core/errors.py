@@ -259,7 +259,7 @@ class OutboundError(MenthaError):
 
 
 class OutboundRefused(OutboundError):
-    """The call is not made, or its answer not taken: its address, port, form or size is not allowed. `fix` tells what may allow it.
+    """The call is not made, or its answer not taken: its address, port, form, certificate or size is not right. `fix` tells what may help.
 
     Args:
         rule: the stable name of what was broken, like `address_not_public`; the event `OutboundRefusedSeen` has it.
@@ -275,11 +275,16 @@ class OutboundRefused(OutboundError):
 
 
 class OutboundFailed(OutboundError):
-    """The name can't be found, the server can't be reached, its certificate is not valid, or its answer is broken. A retry may help."""
+    """The name can't be found, the server can't be reached, it has no TLS that can be used, or its answer is broken. A retry may help.
+
+    Attributes:
+        is_sent: the call went out before it failed, so it may have had its effect: to repeat it is for who knows that twice does no harm.
+    """
 
     reason = "outbound_failed"
     status = 502
     retry = True
+    is_sent: bool = False
 
 
 class OutboundTimeout(OutboundError):

@@ -24,6 +24,10 @@ BLOCK_CHARS = 64
 # So many forms are looked for one by one first: mostly there is none, and that takes a tenth of the time.
 FEW_FORMS = 256
 IN_USE_MAX = 1_000
+# To look through more takes long enough that others wait: it is for a thread.
+INLINE_CHARS_MAX = 100_000
+# What each part of a value costs beside its characters.
+PART_CHARS = 20
 
 
 class Redactor:
@@ -101,6 +105,20 @@ class Redactor:
         while place >= 0 and not piece.startswith(self._forms[place]):
             place = self._within[place]
         return len(self._forms[place]) if place >= 0 else 0
+
+
+def is_large(value: JsonValue) -> bool:
+    """Whether looking through a JSON value is for a thread. Looks no further than it takes to know that."""
+    waiting, left = [value], INLINE_CHARS_MAX
+    while waiting and left >= 0:
+        part = waiting.pop()
+        if isinstance(part, str):
+            left -= len(part)
+        elif isinstance(part, dict | list):
+            left -= PART_CHARS * len(part)
+            if left >= 0:
+                waiting += [*part, *part.values()] if isinstance(part, dict) else part
+    return left < 0
 
 
 class InUse:

@@ -8,9 +8,11 @@ Source: the specification of MCP (2025-11-25, 2026-07-28), "Streamable HTTP" and
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from starlette.responses import JSONResponse, Response
 
@@ -23,9 +25,12 @@ from mentha.core.json import JsonObject, dumps
 from mentha.observe.events import ToolBroke
 from mentha.server.mcp_tools import Tool
 from mentha.tools.calls import ToolFailed, told
+from mentha.tools.mcp.servers import DEPTH
+from mentha.tools.system import Caller
 
-# Most take a model's time each; further ones are told to come again.
+# Most take a model's time each; further ones are told to come again. No tenant can take the places of all.
 REQUESTS_AT_ONCE_MAX = 200
+REQUESTS_OF_A_TENANT_MAX = 50
 TENANT = "mentha.tenant"
 INSTRUCTIONS = "Agents with memory: search their documents, chat with them in sessions, and run their tasks."
 
@@ -47,7 +52,7 @@ class McpEndpoint:
         self._manager: Any = None
         self._running: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
-        self._requests = 0
+        self._requests: Counter[UUID] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -64,12 +69,17 @@ class McpEndpoint:
             # As MCP wants it; everywhere else of this API it is a 403.
             await _error(401, "a valid key is needed", {"WWW-Authenticate": 'Bearer realm="mentha"'})(scope, receive, send)
             return
-        manager = await self._started()
-        self._requests += 1
+        if self._requests[tenant] >= REQUESTS_OF_A_TENANT_MAX:
+            await _busy()(scope, receive, send)
+            return
+        self._requests[tenant] += 1
         try:
+            manager = await self._started()
             await manager.handle_request({**scope, TENANT: tenant}, receive, send)
         finally:
-            self._requests -= 1
+            self._requests[tenant] -= 1
+            if not self._requests[tenant]:
+                del self._requests[tenant]
 
     def offer(self, tools: Mapping[str, Tool]) -> None:
         """Say what can be called; before the first request."""
@@ -87,8 +97,8 @@ class McpEndpoint:
             return _error(405, "send POST", {"Allow": "POST"})
         if not self._may_come_from(headers.get("origin")):
             return _error(403, "scripts of this web page may not call; the operator can add its origin to MENTHA_MCP_ORIGINS")
-        if self._requests >= REQUESTS_AT_ONCE_MAX or self._closing.is_set():
-            return _error(503, "too many requests at once", {"Retry-After": "1"})
+        if self._requests.total() >= REQUESTS_AT_ONCE_MAX or self._closing.is_set():
+            return _busy()
         return None
 
     def _may_come_from(self, origin: str | None) -> bool:
@@ -132,20 +142,21 @@ class McpEndpoint:
             return types.ListToolsResult(tools=listed)
 
         async def call_tool(context: Any, params: Any) -> Any:
-            value, is_error = await self._called(context.request.scope[TENANT], params.name, params.arguments or {})
+            caller = _caller(context.request.scope[TENANT], params.meta)
+            value, is_error = await self._called(caller, params.name, params.arguments or {})
             shown = types.TextContent(type="text", text=value if isinstance(value, str) else dumps(value).decode())
             structured = {} if isinstance(value, str) else {"structured_content": value}
             return types.CallToolResult(content=[shown], is_error=is_error, **structured)
 
         return lowlevel.Server("mentha", version=__version__, instructions=INSTRUCTIONS, on_list_tools=list_tools, on_call_tool=call_tool)
 
-    async def _called(self, tenant: Any, name: str, given: JsonObject) -> tuple[JsonObject | str, bool]:
+    async def _called(self, caller: Caller, name: str, given: JsonObject) -> tuple[JsonObject | str, bool]:
         """What a call gave, and whether that is an error."""
         tool = self._tools.get(name)
         if tool is None:
             return "there is no such tool; there are: " + ", ".join(f"`{each}`" for each in self._tools), True
         try:
-            return await tool.call(tenant, given), False
+            return await tool.call(caller, given), False
         except ToolFailed as error:
             return error.message, True
         except MenthaError as error:
@@ -153,6 +164,14 @@ class McpEndpoint:
         except Exception as error:  # noqa: BLE001 - a fault of ours fails the call; the log has it
             observe.emit(ToolBroke(kind="mcp", exception=type(error).__name__, detail=name))
             return "the call failed in the server; its log says why", True
+
+
+def _caller(tenant: UUID, meta: Any) -> Caller:
+    """For whom a call is run. A Mentha that calls itself says how deep it is; whoever says something else limits but themselves."""
+    told = meta.get(DEPTH) if isinstance(meta, Mapping) else None
+    turns, executions = told if isinstance(told, list) and len(told) == 2 else (0, 0)
+    is_right = all(isinstance(each, int) and each >= 0 for each in (turns, executions))
+    return Caller(tenant, turns, executions) if is_right else Caller(tenant)
 
 
 def _described(types: Any, name: str, tool: Tool) -> Any:
@@ -164,6 +183,10 @@ def _error(status: int, message: str, headers: Mapping[str, str] | None = None) 
     """In the form of JSON-RPC, of a request whose id nobody has read."""
     body = {"jsonrpc": "2.0", "id": None, "error": {"code": -32_600, "message": message}}
     return JSONResponse(body, status, {"x-should-retry": "true" if status == 503 else "false", **(headers or {})})
+
+
+def _busy() -> Response:
+    return _error(503, "too many requests at once", {"Retry-After": "1"})
 
 
 def _load() -> None:

@@ -21,7 +21,7 @@ FOUND_MAX = 50
 WAIT_S_MAX = 100
 LOOK_S = 5.0
 
-Run = Callable[[UUID, JsonObject], Awaitable[JsonObject]]
+Run = Callable[[Caller, JsonObject], Awaitable[JsonObject]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class Tool:
     run: Run
     changes: bool = False
 
-    async def call(self, tenant: UUID, given: JsonObject) -> JsonObject:
-        """Run it for a tenant.
+    async def call(self, caller: Caller, given: JsonObject) -> JsonObject:
+        """Run it for a caller.
 
         Raises:
             ToolFailed, MenthaError: the arguments do not fit, or it failed.
@@ -42,7 +42,7 @@ class Tool:
         arguments = known(self.schema, given)
         for fault in faults(self.schema, arguments):
             raise ToolFailed(f"the argument `{'.'.join(str(step) for step in fault.loc)}` is wrong: {fault.message}")
-        return await self.run(tenant, arguments)
+        return await self.run(caller, arguments)
 
 
 def table(operations: Mapping[str, Operation], watch: Watch) -> dict[str, Tool]:
@@ -109,27 +109,27 @@ _TASK = ("id", "name", "canonical_name", "description", "input_schema")
 
 
 def _listing(operation: Operation, name: str, fields: tuple[str, ...]) -> Run:
-    async def run(tenant: UUID, given: JsonObject) -> JsonObject:
-        listed: Any = await operation(Caller(tenant), {"limit": 20, **given})
+    async def run(caller: Caller, given: JsonObject) -> JsonObject:
+        listed: Any = await operation(caller, {"limit": 20, **given})
         return {name: [{field: each[field] for field in fields if each.get(field) is not None} for each in listed]}
 
     return run
 
 
 def _searching(operations: Mapping[str, Operation]) -> Run:
-    async def run(tenant: UUID, given: JsonObject) -> JsonObject:
+    async def run(caller: Caller, given: JsonObject) -> JsonObject:
         kinds = [kind for kind in ("agent", "user") if given.get(f"{kind}_id")]
         if len(kinds) != 1:
             raise ToolFailed("whose documents? Give `agent_id` or `user_id`, and not both")
-        found: Any = await operations[f"{kinds[0]}.doc.search"](Caller(tenant), {"limit": 5, **given})
+        found: Any = await operations[f"{kinds[0]}.doc.search"](caller, {"limit": 5, **given})
         return {"docs": found["docs"]}
 
     return run
 
 
 def _chatting(operations: Mapping[str, Operation]) -> Run:
-    async def run(tenant: UUID, given: JsonObject) -> JsonObject:
-        caller, session_id = Caller(tenant), given.get("session_id")
+    async def run(caller: Caller, given: JsonObject) -> JsonObject:
+        session_id = given.get("session_id")
         if session_id is None:
             if not given.get("agent_id"):
                 raise ToolFailed("with whom? Give `session_id`, or `agent_id` for a new session")
@@ -147,32 +147,32 @@ def _chatting(operations: Mapping[str, Operation]) -> Run:
 
 
 def _running(operations: Mapping[str, Operation], watch: Watch) -> Run:
-    async def run(tenant: UUID, given: JsonObject) -> JsonObject:
+    async def run(caller: Caller, given: JsonObject) -> JsonObject:
         wanted = {"task_id": given["task_id"], "input": given.get("input") or {}}
-        made: Any = await operations["execution.create"](Caller(tenant), wanted)
-        return await _ended(operations["execution.get"], watch, tenant, made, within_s=given.get("wait_s", 60))
+        made: Any = await operations["execution.create"](caller, wanted)
+        return await _ended(operations["execution.get"], watch, caller, made, within_s=given.get("wait_s", 60))
 
     return run
 
 
 def _looking(operations: Mapping[str, Operation]) -> Run:
-    async def run(tenant: UUID, given: JsonObject) -> JsonObject:
-        return _shown(await operations["execution.get"](Caller(tenant), given))
+    async def run(caller: Caller, given: JsonObject) -> JsonObject:
+        return _shown(await operations["execution.get"](caller, given))
 
     return run
 
 
-async def _ended(get: Operation, watch: Watch, tenant: UUID, execution: JsonObject, *, within_s: float) -> JsonObject:
+async def _ended(get: Operation, watch: Watch, caller: Caller, execution: JsonObject, *, within_s: float) -> JsonObject:
     """The execution when it has ended, or as it is after that time, or where it waits for somebody."""
     until, wanted = time.monotonic() + within_s, {"execution_id": execution["id"]}
-    with watch.watching(tenant, UUID(execution["id"])) as watcher:
+    with watch.watching(caller.tenant, UUID(execution["id"])) as watcher:
         while execution["status"] not in ENDED | {"awaiting_input"} and not watcher.is_over:
             left_s = until - time.monotonic()
             if left_s <= 0:
                 break
             # No connection is held meanwhile.
             if await watcher.wait(limit_s=min(left_s, LOOK_S)):
-                found: Any = await get(Caller(tenant), wanted)
+                found: Any = await get(caller, wanted)
                 execution = found
     return _shown(execution)
 

@@ -182,7 +182,10 @@ def _docs_of(runtime: Any, kind: OwnerKind) -> dict[str, Operation]:
     async def search(caller: Caller, given: JsonObject) -> JsonValue:
         owner_id = id_of(given, f"{kind}_id")
         fields = {name: value for name, value in given.items() if value is not None}
-        body = valid(lambda: _SEARCH.validate_python({**SEARCH_DEFAULTS, **fields}))
+        if not fields.keys() & {"text", "vector"}:
+            raise ToolFailed("these arguments are missing: `text`, or `vector`")
+        defaults = SEARCH_DEFAULTS if "text" in fields else {**SEARCH_DEFAULTS, "mode": "vector"}
+        body = valid(lambda: _SEARCH.validate_python({**defaults, **fields}))
         return await docs_api.search_in(runtime, caller.tenant, kind, owner_id, body)
 
     return {f"{kind}.doc.create": create, f"{kind}.doc.search": search}

@@ -3,21 +3,26 @@
 requests.py (pure) → outbound → answer
 """
 
+import asyncio
 import base64
 import dataclasses
 import re
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
+from mentha.core.errors import OutboundFailed
 from mentha.core.json import JsonInvalid, JsonObject, JsonValue, loads_hostile
 from mentha.tools import offer
-from mentha.tools.calls import ToolFailed
+from mentha.tools.calls import IDEMPOTENT, ToolFailed
 from mentha.tools.outbound import Outbound, OutboundCall, OutboundResponse
-from mentha.tools.requests import PARTS, request_of
+from mentha.tools.requests import PARTS, Request, request_of
 from mentha.wire.api_calls import placeholders
 
 # Source: section 5.4 of the tasks' spec; 425, 500 and 502 are ours.
 RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504, 524})
+# Larger answers are read in a thread.
+INLINE_BYTES_MAX = 100_000
 _TEXTUAL = re.compile(r"text/|application/(?:.*[+/.-])?(?:xml|javascript|x-www-form-urlencoded|yaml|csv|x-ndjson)\b", re.IGNORECASE)
 _CHARSET = re.compile(r"charset\s*=\s*\"?([\w.:-]+)", re.IGNORECASE)
 
@@ -62,24 +67,32 @@ async def run(
     """
     how = how or How()
     request = request_of(filled, {name: {} for name in PARTS} if how.by_parts else _fields(tool), arguments)
-    limits = outbound.limits
-    if request.timeout_s is not None:
-        limits = dataclasses.replace(limits, timeout_s=request.timeout_s)
-    response = await outbound.request(
-        OutboundCall(
-            tenant=tenant,
-            method=request.method,
-            url=request.url,
-            headers={"idempotency-key": how.key, **request.headers} if how.key else request.headers,
-            body=request.body,
-            follow_redirects=request.follow_redirects,
-        ),
-        limits=limits,
-    )
-    result = result_of(response, with_content=request.with_content, content_always=how.content_always)
+    response = await _answer(outbound, tenant, request, how)
+    read = partial(result_of, response, with_content=request.with_content, content_always=how.content_always)
+    result = await asyncio.to_thread(read) if len(response.body) > INLINE_BYTES_MAX else read()
     if not 200 <= response.status < 300:
         raise ToolFailed(f"the server answered with status {response.status}", retry=response.status in RETRIED, more=result)
     return result
+
+
+async def _answer(outbound: Outbound, tenant: UUID, request: Request, how: How) -> OutboundResponse:
+    call = OutboundCall(
+        tenant=tenant,
+        method=request.method,
+        url=request.url,
+        headers={"idempotency-key": how.key, **request.headers} if how.key else request.headers,
+        body=request.body,
+        follow_redirects=request.follow_redirects,
+    )
+    limits = outbound.limits
+    if request.timeout_s is not None:
+        limits = dataclasses.replace(limits, timeout_s=request.timeout_s)
+    try:
+        return await outbound.request(call, limits=limits)
+    except OutboundFailed as error:
+        if error.is_sent and request.method not in IDEMPOTENT:
+            raise ToolFailed(f"{error.message}; the call may have had its effect") from None
+        raise
 
 
 def result_of(response: OutboundResponse, *, with_content: bool, content_always: bool = False) -> JsonObject:

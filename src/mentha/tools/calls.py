@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from mentha.core.errors import MenthaError
 from mentha.core.json import JSON_DEPTH_MAX_LEVELS, JsonInvalid, JsonObject, JsonValue, dumps, loads_hostile
 
+# Methods that do the same when they do it twice (RFC 9110, section 9.2.2).
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 # Types whose calls the server runs; all others are the client's to run.
 SERVER_TYPES = frozenset({"api_call", "integration", "system"})
 

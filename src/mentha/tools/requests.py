@@ -59,7 +59,7 @@ def request_of(spec: JsonObject, offered: Mapping[str, Any], arguments: JsonObje
     given = dict(arguments)
     places = {name: given.pop(name) for name in placeholders(spec["url"]) if name in given}
     parts = _parts(spec, offered, given)
-    url, params = _address(spec, places, parts.pop("url", None)), parts.get("params")
+    url, params = _address(spec, places, parts.pop("url", None)), _object(parts, "params")
     headers, body = _headers(spec, parts), _body(spec, parts)
     if body is not None and body[1]:
         headers.setdefault("content-type", body[1])
@@ -138,7 +138,7 @@ def _within(url: str, wanted: JsonValue) -> str:
 
 
 def _port(parts: Any) -> int:
-    return parts.port or {"http": 80, "https": 443}[parts.scheme]
+    return parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
 
 
 def _climbs(url: str) -> bool:
@@ -152,15 +152,13 @@ def _fixed_fields(spec: JsonObject) -> JsonObject:
     return {name: value for part in parts if isinstance(part, dict) for name, value in part.items()}
 
 
-def _with_query(url: str, fixed: JsonValue, given: JsonValue) -> str:
+def _with_query(url: str, fixed: JsonValue, given: JsonObject) -> str:
     """The address with the query of the tool and of the call; a name that the tool has is not the call's to give."""
-    if isinstance(given, str):
-        raise ToolFailed("`params` must be an object")
     base, _, fragment = url.partition("#")
     there = urlsplit(base).query
     pieces = [fixed.lstrip("?")] if isinstance(fixed, str) and fixed else [_query(fixed)] if fixed else []
     taken = {unquote(pair.partition("=")[0].replace("+", " ")) for piece in (there, *pieces) for pair in piece.split("&") if pair}
-    pieces.append(_query({name: value for name, value in (given or {}).items() if name not in taken}))
+    pieces.append(_query({name: value for name, value in given.items() if name not in taken}))
     joined = "&".join(piece for piece in pieces if piece)
     if joined:
         base = f"{base}{'&' if there else '' if base.endswith('?') else '?'}{joined}"

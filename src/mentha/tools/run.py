@@ -6,6 +6,7 @@ Whatever goes wrong is a result that the model can read; only a cancellation com
 """
 
 import asyncio
+import contextlib
 import traceback
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,14 +14,15 @@ from uuid import UUID
 
 from mentha import observe
 from mentha.core.config import Settings
-from mentha.core.errors import MenthaError
+from mentha.core.errors import MenthaError, SecretsUnavailable
 from mentha.core.json import JsonObject, JsonValue
-from mentha.core.redact import Redactor
+from mentha.core.redact import Redactor, is_large
 from mentha.observe.events import ToolBroke
 from mentha.tools import api_call, arguments, integrations, references, system
 from mentha.tools.api_call import How
 from mentha.tools.calls import SERVER_TYPES, Call, Result, ToolFailed, arguments_of, failed, told
 from mentha.tools.hidden import texts_of_all
+from mentha.tools.integrations import setup
 from mentha.tools.mcp import discovery
 from mentha.tools.mcp.servers import Servers
 from mentha.tools.outbound import Outbound
@@ -77,7 +79,9 @@ class ServerTools:
         self._tools = {tool["name"]: tool for tool in tools}
         # What one call has sent somewhere, another may bring back.
         self._hidden: dict[str, None] = {}
-        self._redactor = Redactor()
+        self._made: Redactor | None = None
+        self._learning = asyncio.Lock()
+        self._has_learned = False
 
     def redacted(self, text: str) -> str:
         """A text without the secrets of tools that were opened so far."""
@@ -131,6 +135,7 @@ class ServerTools:
 
     async def _dispatch(self, tool: JsonObject, given: JsonObject, *, key: str | None, by_author: bool = False) -> JsonValue:
         kind = tool["type"]
+        await self._learn()
         if kind == "system":
             # What it names of secrets stays a name: nothing of this API needs a value, and a tool that it makes looks it up by itself.
             spec = self._opened(tool)
@@ -143,7 +148,8 @@ class ServerTools:
         if kind == "api_call":
             how = How(by_parts=by_parts, content_always=by_author, key=key)
             return await api_call.run(self._box.outbound, self._caller.tenant, tool, filled, given, how)
-        means = integrations.Means(self._box.settings, self._box.outbound, self._box.values, mcp=self._box.mcp)
+        depth = (self._caller.depth, self._caller.executions)
+        means = integrations.Means(self._box.settings, self._box.outbound, self._box.values, mcp=self._box.mcp, depth=depth)
         if "discovered" not in tool:
             return await integrations.run(means, self._caller.tenant, filled, given)
         return discovery.answer_of(await integrations.run(means, self._caller.tenant, *discovery.call_of(tool, filled, given)))
@@ -164,6 +170,24 @@ class ServerTools:
         self._hide(values.values())
         return references.filled(spec, values)
 
+    async def _learn(self) -> None:
+        """Know the secrets of all tools, also of those that are not called now: a call of an earlier turn may have left one where this one
+        finds it.
+        """
+        async with self._learning:
+            if self._has_learned:
+                return
+            names: set[str] = set()
+            for tool in (tool for tool in self._tools.values() if tool["type"] in SERVER_TYPES):
+                # One that can't be read is told by the call that needs it.
+                with contextlib.suppress(SecretsUnavailable):
+                    names |= _names_in(tool, self._opened(tool))
+            # An execution has marks for those that are named.
+            if names and not self._fill:
+                with contextlib.suppress(SecretsUnavailable):
+                    self._hide((await self._box.values(self._caller.tenant, names)).values())
+            self._has_learned = True
+
     def _opened(self, tool: JsonObject) -> JsonObject:
         """A tool's member with its secrets open."""
         found: list[JsonValue] = []
@@ -182,11 +206,25 @@ class ServerTools:
         new = [text for text in texts_of_all(secrets) if text not in self._hidden]
         if new:
             self._hidden |= dict.fromkeys(new)
-            self._redactor = Redactor(self._hidden)
+            self._made = None
+
+    @property
+    def _redactor(self) -> Redactor:
+        if self._made is None:
+            self._made = Redactor(self._hidden)
+        return self._made
 
     async def _redacted_failure(self, error: ToolFailed) -> ToolFailed:
         more = await _redacted(self._redactor, error.more)
         return ToolFailed(self._redactor.text(error.message), retry=error.retry, more=more)
+
+
+def _names_in(tool: JsonObject, spec: JsonObject) -> set[str]:
+    """The tenant's secrets that a tool refers to, or takes by their names."""
+    if tool["type"] == "system":
+        return set()
+    unsaid = setup.names_of(spec["provider"], spec.get("setup") or {}) if tool["type"] == "integration" else {}
+    return references.names_in(spec) | unsaid.keys()
 
 
 def _where(error: Exception) -> str:
@@ -195,14 +233,10 @@ def _where(error: Exception) -> str:
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
 
 
-# Larger values are looked through in a thread.
-INLINE_CHARS_MAX = 100_000
-
-
 async def _redacted(redactor: Redactor, value: JsonValue) -> JsonValue:
     """What a service answered, without the secrets that it was sent."""
     if not redactor:
         return value
-    if isinstance(value, dict) and sum(len(part) for part in value.values() if isinstance(part, str)) > INLINE_CHARS_MAX:
+    if is_large(value):
         return await asyncio.to_thread(redactor.value, value)
     return redactor.value(value)

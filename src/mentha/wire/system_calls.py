@@ -93,6 +93,7 @@ FIELDS: dict[str, Schema] = {
     "type": choice("The type", "function", "integration", "system", "api_call"),
     "user": _id("user"),
     "users": many(_id("user"), "The ids of the users"),
+    "vector": many(number("A number"), "What to look for, as a vector of the server's embedder; `text` is enough"),
 }
 # Arguments whose name means something else in the one call.
 _NAMED: dict[str, dict[str, str]] = {"doc.embed": {"text": "texts"}}
@@ -105,7 +106,7 @@ _SESSION = ("situation", "metadata", "system_template", "token_budget", "context
 _PEOPLE = ("agent", "agents", "user", "users")
 _TASK = ("description", "input_schema", "tools", "metadata")
 _TOOL = ("description", "function", "integration", "system", "api_call")
-_SEARCH = ("limit", "lang", "metadata_filter", "confidence", "alpha", "mmr_strength")
+_SEARCH = ("limit", "lang", "metadata_filter", "confidence", "alpha", "mmr_strength", "vector")
 
 
 def _documents(owner: str) -> dict[str, SystemCall]:
@@ -113,7 +114,7 @@ def _documents(owner: str) -> dict[str, SystemCall]:
         f"{owner}.doc.create": SystemCall(f"Give the {owner} a document", (f"{owner}_id", "title", "content"), ("metadata",)),
         f"{owner}.doc.get": SystemCall(f"Get a document of the {owner}", (f"{owner}_id", "doc_id")),
         f"{owner}.doc.list": SystemCall(f"List the documents of the {owner}", (f"{owner}_id",), _FILTERED),
-        f"{owner}.doc.search": SystemCall(f"Search the documents of the {owner}", (f"{owner}_id", "text"), _SEARCH),
+        f"{owner}.doc.search": SystemCall(f"Search the documents of the {owner}", (f"{owner}_id",), ("text", *_SEARCH)),
         f"{owner}.doc.delete": SystemCall(f"Delete a document of the {owner}", (f"{owner}_id", "doc_id")),
     }
 

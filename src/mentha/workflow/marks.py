@@ -12,16 +12,18 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from mentha.core.json import JsonValue, dumps
+from mentha.core.json import JsonValue, dumps, loads
 from mentha.core.redact import FORM_CHARS_MIN, Redactor
 from mentha.tools.hidden import texts_of_all
 
 NAMES_MAX = 10_000
 # Shorter values are looked for as whole texts only, and the shortest not at all: they are no secrets.
 WHOLE_CHARS_MIN = 3
+WALKED_BYTES_MAX = 20_000
 
 _OPENING, _CLOSING = "\u2039secret:", "\u203a"
 _MARK = re.compile(_OPENING + r"(\w{1,255}):([\w-]{16})" + _CLOSING, re.ASCII)
+_MARK_BYTES = re.compile(_MARK.pattern.encode())
 _NAMED = re.compile(r"\bsecrets\s*(?:\.\s*([A-Za-z_]\w*)(?!\w*\s*\()|\[\s*['\"](\w+))", re.ASCII)
 _WORD = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
@@ -47,8 +49,14 @@ class Hidden:
 
     def opened(self, value: JsonValue) -> JsonValue:
         """A value with what marks stand for; the value itself where it has none. Forged marks stay, and those of secrets that are gone."""
-        if not self.values or _OPENING.encode() not in dumps(value):
+        if not self.values:
             return value
+        raw = dumps(value)
+        if _OPENING.encode() not in raw:
+            return value
+        # To walk through a large one takes seconds; its JSON has marks as they are.
+        if len(raw) > WALKED_BYTES_MAX:
+            return loads(_MARK_BYTES.sub(self._opened_in_json, raw))
         return _mapped(value, self._opened, lambda number: number)
 
     def closed(self, value: JsonValue) -> JsonValue:
@@ -61,6 +69,9 @@ class Hidden:
             return self.values[name] if name in self.values and self._check(name, tag) else mark[0]
 
         return _MARK.sub(value_of, text) if _OPENING in text else text
+
+    def _opened_in_json(self, mark: re.Match[bytes]) -> bytes:
+        return dumps(self._opened(mark[0].decode()))[1:-1]
 
     def _closed(self, text: str) -> str:
         if text in self._marks:

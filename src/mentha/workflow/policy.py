@@ -13,7 +13,7 @@ from typing import Any
 
 from mentha.core.errors import ExpressionFailed, MenthaError
 from mentha.core.json import JsonObject, dumps
-from mentha.tools.calls import ToolFailed
+from mentha.tools.calls import IDEMPOTENT, ToolFailed
 from mentha.workflow.moves import Fail
 
 # A server that asks for more patience than this is not asked again by itself.
@@ -22,8 +22,6 @@ AFTER_MAX_S = 3_600.0
 ANSWER_SHOWN_BYTES_MAX = 10_000
 # Statuses that say: not done, come again.
 NOT_DONE = frozenset({408, 425, 429, 503})
-# Methods that do the same when they do it twice (RFC 9110, section 9.2.2).
-IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
 
 def of_error(error: MenthaError) -> Fail:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from uuid import UUID
 
 from mentha.core.json import JsonObject, JsonValue
-from mentha.core.redact import Redactor
+from mentha.core.redact import Redactor, is_large
 from mentha.tools.calls import ToolFailed
 from mentha.tools.integrations import (
     algolia,
@@ -37,8 +37,6 @@ from mentha.wire.schemas import Schema, faults, known
 __all__ = ["SERVICES", "Means", "Service", "run"]
 
 Method = Callable[[Service], Awaitable[JsonValue]]
-# Larger results are looked through in a thread.
-INLINE_CHARS_MAX = 100_000
 
 # Provider → its methods by name.
 SERVICES: dict[str, Mapping[str, Method]] = {
@@ -87,7 +85,8 @@ async def run(means: Means, tenant: UUID, spec: JsonObject, arguments: JsonObjec
         value = await method(service)
     except ToolFailed as error:
         redactor = Redactor(service.hidden)
-        raise ToolFailed(redactor.text(error.message), retry=error.retry, more=_members(redactor, error.more)) from None
+        retry = error.retry and not service.has_acted
+        raise ToolFailed(redactor.text(error.message), retry=retry, more=_members(redactor, error.more)) from None
     return await _redacted(Redactor(service.hidden), value)
 
 
@@ -110,6 +109,6 @@ def _members(redactor: Redactor, more: Mapping[str, JsonValue]) -> JsonObject:
 async def _redacted(redactor: Redactor, value: JsonValue) -> JsonValue:
     if not redactor:
         return value
-    if isinstance(value, dict) and sum(len(part) for part in value.values() if isinstance(part, str | list)) > INLINE_CHARS_MAX:
+    if is_large(value):
         return await asyncio.to_thread(redactor.value, value)
     return redactor.value(value)

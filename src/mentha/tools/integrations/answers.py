@@ -9,6 +9,10 @@ from mentha.tools.calls import ToolFailed
 from mentha.tools.outbound.calls import OutboundResponse
 
 MESSAGE_CHARS_MAX = 300
+# Of an answer that says what is wrong; nobody looks for words in a larger one.
+ERROR_BYTES_MAX = 100_000
+# What it takes to read JSON depends on these more than on its bytes, and some services are where a tenant says.
+OBJECTS_MAX = 50_000
 # Where services put what went wrong, in the order in which it is looked for.
 _MESSAGES = ("message", "detail", "error_description", "error", "errors", "msg", "info", "title")
 _SPACE = re.compile(r"\s+")
@@ -18,8 +22,10 @@ def json_of(response: OutboundResponse, who: str) -> JsonValue:
     """The body, parsed.
 
     Raises:
-        ToolFailed: it is no JSON.
+        ToolFailed: it is no JSON, or has more than `OBJECTS_MAX` objects and lists.
     """
+    if response.body.count(b"{") + response.body.count(b"[") > OBJECTS_MAX:
+        raise ToolFailed(f"`{who}` answered with more than {OBJECTS_MAX:,} objects and lists: ask for less")
     try:
         return loads_hostile(response.body)
     except JsonInvalid:
@@ -62,7 +68,7 @@ def words(value: JsonValue) -> str:
 def message_of(response: OutboundResponse) -> str:
     """What the service says is wrong, in one line; empty where it says nothing that can be read. May repeat what it was sent."""
     try:
-        found = _message(loads_hostile(response.body), depth=3)
+        found = _message(loads_hostile(response.body), depth=3) if len(response.body) <= ERROR_BYTES_MAX else ""
     except JsonInvalid:
         kind = response.header("content-type") or ""
         found = response.body[: 4 * MESSAGE_CHARS_MAX].decode("utf-8", "replace") if kind.startswith("text/plain") else ""

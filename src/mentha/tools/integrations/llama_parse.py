@@ -47,6 +47,8 @@ async def _upload(service: Service, file: str, name: str) -> str:
     job = answers.words(answers.object_of(await service.ask(question), "llama_parse").get("id"))
     if not job:
         raise answers.odd("llama_parse")
+    # To have a document read once more costs, and changes nothing.
+    service.has_acted = False
     return job
 
 

@@ -24,7 +24,7 @@ async def call_tool(service: Service) -> JsonValue:
     # 0 is "no limit" in the original; here there is always one.
     timeout_s = arguments["timeout_seconds"] or service.means.settings.tool_timeout_s
     return await _servers(service).call_tool(
-        service.tenant, _target(service), arguments["tool_name"], arguments["arguments"], timeout_s=timeout_s
+        service.tenant, _target(service), arguments["tool_name"], arguments["arguments"], timeout_s=timeout_s, depth=service.means.depth
     )
 
 

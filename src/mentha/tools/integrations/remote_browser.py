@@ -7,6 +7,7 @@ Source: the actions are the original's, and Anthropic's computer tool's. Why the
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from mentha.core.errors import OutboundFailed
 from mentha.core.json import JsonObject, JsonValue
 from mentha.tools.calls import ToolFailed
 from mentha.tools.integrations import answers, files, keys, websocket
@@ -17,6 +18,8 @@ TEXT_CHARS_MAX = 50_000
 PIXELS_MAX = 65_535
 WIDTH, HEIGHT = 1280, 720
 LOAD_S = 15.0
+# These do the same when they are done twice.
+_LOOKING = frozenset({"screenshot", "cursor_position"})
 # Where the pointer was left. The browser itself does not tell.
 POINTER = "window.__menthaPointer"
 _BUTTONS = {"left_click": ("left", 1), "right_click": ("right", 1), "middle_click": ("middle", 1), "double_click": ("left", 2)}
@@ -34,10 +37,19 @@ async def perform_action(service: Service) -> JsonValue:
             page = Page(socket)
             await page.attach()
             await _resize(service, page)
-            done = await _ACTIONS[action](service, page)
+            done = await _acted(service, page, action)
     except TimeoutError:
-        raise service.failed(f"the browser did not do `{action}` in time", retry=action in ("screenshot", "cursor_position")) from None
+        raise service.failed(f"the browser did not do `{action}` in time", retry=action in _LOOKING) from None
     return {"output": None, "error": None, "base64_image": None, "system": None, **done}
+
+
+async def _acted(service: Service, page: Page, action: str) -> JsonObject:
+    try:
+        return await _ACTIONS[action](service, page)
+    except OutboundFailed as error:
+        if action in _LOOKING:
+            raise
+        raise service.failed(f"{error.message}; it may have done `{action}` before") from None
 
 
 async def _address(service: Service) -> str:

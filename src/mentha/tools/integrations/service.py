@@ -45,6 +45,7 @@ class Means:
         values: reads tenants' secrets.
         wait: waits so many seconds.
         mcp: connects to MCP servers; None where nothing does.
+        depth: in how many turns, and in how many executions, the call stands.
     """
 
     settings: Settings
@@ -52,6 +53,7 @@ class Means:
     values: Values
     wait: Callable[[float], Awaitable[None]] = asyncio.sleep
     mcp: Servers | None = None
+    depth: tuple[int, int] = (0, 0)
 
 
 def refuses_key(response: OutboundResponse) -> bool:
@@ -122,6 +124,7 @@ class Service:
     Attributes:
         arguments: complete: what the tool fixes, what the call gives, and defaults.
         hidden: texts that no answer and no error may show; those that come up on the way join them.
+        has_acted: the service has done something that doing twice would do two times.
     """
 
     means: Means
@@ -130,6 +133,7 @@ class Service:
     setup: JsonObject
     arguments: JsonObject
     hidden: list[str]
+    has_acted: bool = False
 
     def base(self, default: str, name: str = "") -> str:
         """Where the service is, without a slash at the end.
@@ -163,12 +167,15 @@ class Service:
         for tried in range(1, question.tries + 1):
             try:
                 response = await self.means.outbound.request(call, limits=limits)
-            except OutboundFailed:
+            except OutboundFailed as error:
+                if error.is_sent and not question.is_repeatable:
+                    raise self.failed(f"{error.message}; the call may have had its effect") from None
                 if not question.is_repeatable or tried == question.tries:
                     raise
                 await self.means.wait(_pause_s(tried))
                 continue
             if 200 <= response.status < 300 or response.status in question.passes:
+                self.has_acted = self.has_acted or not question.is_repeatable
                 return response
             pause_s = self._pause_s(question, response, tried)
             if pause_s is None:
@@ -202,7 +209,9 @@ class Service:
             later = {} if after_s is None else {"retry_after_s": after_s}
             return self.failed(f"`{self.provider}` is busy or its quota is used up", retry=True, said=said, status=status, **later)
         if status >= 500 or status in BROKEN:
-            return self.failed(f"`{self.provider}` failed with status {status}", retry=True, said=said, status=status)
+            perhaps = "" if question.is_repeatable else "; it may have done it all the same"
+            message = f"`{self.provider}` failed with status {status}{perhaps}"
+            return self.failed(message, retry=question.is_repeatable, said=said, status=status)
         return self.failed(f"`{self.provider}` refused the call with status {status}", said=said, status=status)
 
 

@@ -54,8 +54,8 @@ class ConnectionLost(ToolFailed):
         took_nothing: the server has certainly not begun with what it was asked.
     """
 
-    def __init__(self, message: str, *, took_nothing: bool = False) -> None:
-        super().__init__(message, retry=True)
+    def __init__(self, message: str, *, took_nothing: bool = False, retry: bool = True) -> None:
+        super().__init__(message, retry=retry)
         self.took_nothing = took_nothing
 
 
@@ -247,7 +247,8 @@ class Connection:
     def _by_status(self) -> ToolFailed | None:
         if self._status < 400:
             return None
-        return ToolFailed(f"the MCP server answered with status {self._status}", retry=self._status >= 500 or self._status == 429)
+        is_passing = self._status >= 500 or self._status == 429
+        return ToolFailed(f"the MCP server answered with status {self._status}", retry=is_passing, more={"status": self._status})
 
     def _refused(self, code: int, message: str) -> ToolFailed:
         if message == SESSION_ENDED and code == INVALID_REQUEST:

@@ -24,6 +24,11 @@ from mentha.tools.outbound import Outbound
 PAGES_MAX = 20
 ITEMS_MAX = 1_000
 
+# Under this name the `_meta` of a call says how deep it stands: turns, executions.
+DEPTH = "mentha/depth"
+# The server took nothing: asking again does no harm.
+BUSY = frozenset({429, 503})
+
 Page = Callable[[Connection, str | None], Awaitable[JsonObject]]
 Read = Callable[[JsonValue], JsonObject | None]
 
@@ -62,21 +67,31 @@ class Servers:
 
         return await self._list(tenant, target, "tools", page, answers.tool_of, timeout_s)
 
-    async def call_tool(self, tenant: UUID, target: Target, name: str, arguments: JsonObject, *, timeout_s: float) -> JsonObject:
-        """What the tool gave, as `answers.result_of`. Raises as `Pool.lent` and `Connection.ask`."""
+    async def call_tool(
+        self, tenant: UUID, target: Target, name: str, arguments: JsonObject, *, timeout_s: float, depth: tuple[int, int] = (0, 0)
+    ) -> JsonObject:
+        """What the tool gave, as `answers.result_of`. Raises as `Pool.lent` and `Connection.ask`.
+
+        Args:
+            depth: in how many turns and executions the call stands, which a server that is a Mentha goes on counting from.
+        """
+        meta = {"_meta": {DEPTH: list(depth)}} if any(depth) else {}
 
         def make(types: Any) -> Any:
-            return types.CallToolRequest(params=types.CallToolRequestParams(name=name, arguments=arguments))
+            return types.CallToolRequest(params=types.CallToolRequestParams(name=name, arguments=arguments, **meta))
 
         async def call(connection: Connection) -> JsonObject:
             try:
                 return await connection.ask(make, timeout_s=timeout_s)
             except ToolFailed as error:
                 if error.more.get("code") != HEADER_MISMATCH:
-                    raise
-                # It wants some arguments in headers too, which its list says; it took nothing.
-                await connection.list_tools(None, timeout_s=timeout_s)
+                    raise _once(error) from None
+            # It wants some arguments in headers too, which its list says; it took nothing.
+            await connection.list_tools(None, timeout_s=timeout_s)
+            try:
                 return await connection.ask(make, timeout_s=timeout_s)
+            except ToolFailed as error:
+                raise _once(error) from None
 
         result = await self._within(timeout_s, self._on(tenant, target, call, again=False))
         if result.get("resultType") == "input_required":
@@ -173,3 +188,12 @@ class Servers:
                 return await work
         except TimeoutError:
             raise ToolFailed(f"the MCP server did not answer within {timeout_s:.3g} s; the call may have had its effect") from None
+
+
+def _once(error: ToolFailed) -> ToolFailed:
+    """The failure of a call of a tool, which nobody repeats by themselves where the tool may have done its work."""
+    took_nothing = error.more.get("status") in BUSY or (isinstance(error, ConnectionLost) and error.took_nothing)
+    if not error.retry or took_nothing:
+        return error
+    message = f"{error.message}; the call may have had its effect"
+    return ConnectionLost(message, retry=False) if isinstance(error, ConnectionLost) else ToolFailed(message, more=error.more)

@@ -9,6 +9,7 @@ Each connection takes a place among those of its tenant, of its host, and of the
 import asyncio
 import contextlib
 import socket
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -132,6 +133,26 @@ class Connection(network.Stream):
         except http.NetworkError:
             return False
         return True
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> network.Stream:
+        """The same connection with TLS on it.
+
+        Raises:
+            OutboundRefused: the certificate is not trusted, or not for this name; in a minute it is no other one.
+        """
+        http: Any = lazy.load("httpcore2")
+        try:
+            return await super().start_tls(ssl_context, server_hostname, timeout)
+        except http.ConnectError as error:
+            if not isinstance(error.__cause__, ssl.SSLCertVerificationError):
+                raise
+            raise OutboundRefused(
+                f"`{addresses.shown(server_hostname or '')}` has no valid certificate for its name",
+                rule="certificate",
+                fix="check the address; the server needs a certificate of a public authority for this name",
+            ) from None
 
     async def aclose(self) -> None:
         """Close at once; more than once is the same as once."""

@@ -56,6 +56,7 @@ class _Trail:
     host: str = ""
     status: int = 0
     redirects: int = 0
+    is_sent: bool = False
 
 
 class Outbound:
@@ -82,8 +83,10 @@ class Outbound:
             limits: tighter ones than `self.limits`, made of those by `dataclasses.replace`.
 
         Raises:
-            OutboundRefused: the call is not allowed, or its answer exceeds a limit. Sending it again changes nothing.
-            OutboundFailed: the name is not known, nobody answers, the certificate is not valid, the answer is broken. A retry may help.
+            OutboundRefused: the call is not allowed, the certificate is not valid, or the answer exceeds a limit. Sending it again changes
+                nothing.
+            OutboundFailed: the name is not known, nobody answers, the answer is broken. A retry may help; where `is_sent`, the call may
+                have had its effect.
             OutboundTimeout: the answer was not complete in time. The call may have had its effect.
         """
         limits = limits.at_most(self.limits) if limits else self.limits
@@ -94,7 +97,11 @@ class Outbound:
                 while isinstance(sent, Sent):
                     if trail.redirects > limits.redirects_max:
                         raise _too_many(limits)
-                    sent = await self._exchange(call, sent, limits, trail)
+                    try:
+                        sent = await self._exchange(call, sent, limits, trail)
+                    except OutboundFailed as error:
+                        error.is_sent = trail.is_sent
+                        raise
             return sent
 
     async def check_url(self, url: str, *, tenant: UUID) -> CheckedUrl:
@@ -123,8 +130,8 @@ class Outbound:
             timeout_s: for look-up, connection and TLS. What is done with the connection then is for the caller to bound.
 
         Raises:
-            OutboundRefused: it may not be reached.
-            OutboundFailed: the name is not known, nobody answers, or the certificate is not valid.
+            OutboundRefused: it may not be reached, or the certificate is not valid.
+            OutboundFailed: the name is not known, or nobody answers.
             OutboundTimeout: it was not open in time.
         """
         trail = _Trail(tenant)
@@ -141,8 +148,9 @@ class Outbound:
         """Put TLS on a connection of `open_tcp`, for the host's name. Read all that came before TLS first.
 
         Raises:
-            OutboundFailed: the certificate is not trusted, or not for this name, or the connection broke; or something came before TLS and
-                was not read, which would pass for a part of what comes under TLS.
+            OutboundRefused: the certificate is not trusted, or not for this name.
+            OutboundFailed: the connection broke; or something came before TLS and was not read, which would pass for a part of what comes
+                under TLS.
         """
         if not stream.is_read_up:
             raise OutboundFailed(f"`{addresses.shown(host)}` sent something before TLS that nobody asked for, or closed the connection")
@@ -186,6 +194,7 @@ class Outbound:
     async def _exchange(self, call: OutboundCall, sent: Sent, limits: OutboundLimits, trail: _Trail) -> Sent | OutboundResponse:
         """Make one request; gives the answer, or the request that it redirects to."""
         connection = await self._open(call.tenant, sent.url.place, trail, tls=sent.url.scheme == "https")
+        trail.is_sent = True
         try:
             going = await exchange.Exchange.begin(connection, sent, limits.response_bytes_max)
             trail.status = going.head.status

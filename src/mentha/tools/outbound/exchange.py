@@ -156,7 +156,8 @@ async def secure(stream: network.Stream, host: str, certificates: ssl.SSLContext
     """Put TLS on a connection, for the host's name.
 
     Raises:
-        OutboundFailed: the certificate is not trusted, or not for this name, or the connection broke.
+        OutboundRefused: the certificate is not trusted, or not for this name.
+        OutboundFailed: there is no TLS that can be used, or the connection broke.
     """
     with _broken(host):
         await stream.start_tls(certificates, server_hostname=host, timeout=TLS_TIMEOUT_S)
@@ -175,5 +176,5 @@ def _broken(host: str) -> Generator[None]:
         if isinstance(error, http.ProtocolError):
             what = "sent something that is no HTTP answer, or not all of it"
         if isinstance(error.__cause__, ssl.SSLError):
-            what = "has no valid certificate for its name, or no TLS that can be used"
+            what = "has no TLS that can be used"
         raise OutboundFailed(f"`{shown(host)}` {what}", fix="check the address, or try again later") from None

@@ -1,5 +1,6 @@
 """Steps that call a tool: those that the server runs, and those that the client runs, for which the execution waits."""
 
+import asyncio
 import base64
 import hashlib
 import time
@@ -7,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from mentha import observe
 from mentha.core.json import JsonObject, JsonValue
+from mentha.core.redact import is_large
 from mentha.observe.events import ToolCalled
 from mentha.tools.calls import SERVER_TYPES, ToolFailed
 from mentha.tools.run import Fill, ServerTools
@@ -34,7 +36,7 @@ async def call(job: Job) -> Done:
     given = await _arguments(job, args["arguments"])
     if tool["type"] not in SERVER_TYPES:
         return Done({"wait": _asked(job, tool, given)})
-    return Done({"output": await _run(job, tool, given)})
+    return Done({"output": await _run(job, tool, given, tools)})
 
 
 def server_tools(job: Job, tools: Mapping[str, JsonObject]) -> ServerTools:
@@ -69,11 +71,12 @@ async def _arguments(job: Job, given: JsonValue) -> JsonObject:
     return evaluated
 
 
-async def _run(job: Job, tool: JsonObject, given: JsonObject) -> JsonValue:
-    given = job.hidden.closed(given) if tool["type"] == "system" else given
+async def _run(job: Job, tool: JsonObject, given: JsonObject, tools: Mapping[str, JsonObject]) -> JsonValue:
+    if tool["type"] == "system":
+        given = await asyncio.to_thread(job.hidden.closed, given) if is_large(given) else job.hidden.closed(given)
     began, is_ok = time.monotonic(), False
     try:
-        output = await server_tools(job, {tool["name"]: tool}).call(tool["name"], given, key=job.key)
+        output = await server_tools(job, tools).call(tool["name"], given, key=job.key)
         is_ok = True
     except ToolFailed as error:
         raise Stopped(policy.of_tool(error, tool, given, time.time())) from None
