@@ -44,12 +44,21 @@ class ImageUrl(Wire):
     @field_validator("url")
     @classmethod
     def _names_a_file(cls, url: str) -> str:
-        if not url.startswith(URL_PREFIX):
-            return url
-        try:
-            return URL_PREFIX + str(UUID(url.removeprefix(URL_PREFIX)))
-        except ValueError:
-            raise PydanticCustomError("file_url", "Must be `mentha://files/` and the id of a file") from None
+        return image_url(url)
+
+
+def image_url(url: str) -> str:
+    """The URL of an image; where it names a file of ours, in the one form that this has.
+
+    Raises:
+        PydanticCustomError: what stands in the place of the file's id is none.
+    """
+    if not url.startswith(URL_PREFIX):
+        return url
+    try:
+        return URL_PREFIX + str(UUID(url.removeprefix(URL_PREFIX)))
+    except ValueError:
+        raise PydanticCustomError("file_url", "Must be `mentha://files/` and the id of a file") from None
 
 
 class ImagePart(Wire):
