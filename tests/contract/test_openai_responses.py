@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import openai
 import pytest
@@ -303,6 +304,13 @@ async def test_request_for_what_is_not_supported_is_refused_by_name(
     answer = await raw.post("/responses", json={"model": "gpt-x", "input": "hi", **fields})
     assert (answer.status_code, asked(models)) == (400, [])
     assert named in answer.json()["error"]["message"]
+
+
+async def test_too_many_parts_in_all_are_refused_before_each_is_looked_at(raw: Client) -> None:
+    many = [{"role": "user", "content": [{"type": "nonsense"}] * 1_000}] * 11
+    for path, field in (("/responses", "input"), (f"/sessions/{uuid4()}/chat", "messages")):
+        answer = await raw.post(path, json={"model": "gpt-x", field: many})
+        assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (422, ["body", field])
 
 
 async def test_image_that_names_no_file_is_a_422_that_names_it(raw: Client) -> None:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, S
 
 from mentha.core.errors import BadRequest, FieldInvalid
 from mentha.core.json import JsonObject, JsonValue
-from mentha.wire.chat import PARTS_MAX, Bias, image_url
+from mentha.wire.chat import PARTS_IN_ALL_MAX, PARTS_MAX, Bias, image_url, too_many_parts
 from mentha.wire.common import Wire
 from mentha.wire.tools import TOOLS_MAX
 
@@ -215,10 +215,12 @@ def items(given: str | list[JsonObject], where: str = "input") -> list[Item]:
 
     Raises:
         BadRequest: an item of a type that is not supported.
-        FieldInvalid: an item with wrong fields.
+        FieldInvalid: an item with wrong fields, or more than `PARTS_IN_ALL_MAX` parts in all of them.
     """
     if isinstance(given, str):
         return [MessageItem(role="user", content=given)]
+    if too_many_parts(item.get(name) for item in given for name in ("content", "output")):
+        raise FieldInvalid(f"at most {PARTS_IN_ALL_MAX:,} parts in all items together", loc=("body", where), kind="too_long")
     return [_item(item, (where, place)) for place, item in enumerate(given)]
 
 
