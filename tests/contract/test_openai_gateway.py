@@ -152,6 +152,7 @@ async def test_usage_is_summed_by_what_it_was_for_and_priced_by_its_model(
     assert (await usage_of(raw, key_id=str(key)))["total"]["requests"] == 3
     assert (await usage_of(raw, end="2020-01-01T00:00:00Z"))["total"]["requests"] == 0
     assert (await raw.get("/usage", params={"group_by": "nothing"})).status_code == 422
+    assert "NUL" in (await raw.get("/usage", params={"model": "a\0"})).json()["error"]["message"]
     for name, moment in (("end", "0001-01-01T00:00:00Z"), ("start", "0001-01-01T00:00:00+14:00"), ("end", "9999-12-31T23:59:59-14:00")):
         answer = await raw.get("/usage", params={name: moment})
         assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (422, ["query", name])

@@ -22,9 +22,9 @@ from mentha.chat import messages as drafting
 from mentha.chat.answer import Head
 from mentha.chat.responses import items, shape
 from mentha.core import clock, config
-from mentha.core.errors import FileInvalid, MenthaError, OutboundError
+from mentha.core.errors import FileInvalid, MenthaError, OutboundError, ProviderRefused
 from mentha.core.json import JsonInvalid, dumps, loads_hostile
-from mentha.providers import answers
+from mentha.providers import answers, echo
 from mentha.providers.answers import BadAnswer, ErrorAnswer
 from mentha.providers.sse import Events
 from mentha.sandbox import extract_worker
@@ -105,6 +105,21 @@ def test_answer_of_a_provider_has_its_form_or_is_a_bad_answer(payloads: list[Any
             for call in getattr(found, "tool_calls", None) or ():
                 assert isinstance(call, dict)
             assert isinstance(getattr(found, "content", None), str | None)
+
+
+ASKED = objects("role", "content", values=st.lists(objects("type", "text") | ANY, max_size=2) | st.just("call:f") | ANY)
+
+
+@SOME
+@given(asked=objects("messages", "tools", "stream", values=st.lists(ASKED | objects("function", "type"), max_size=3) | ANY))
+@example({"messages": [{"role": "user", "content": [1]}]})
+@example({"messages": [{"role": "user", "content": "call:f"}], "tools": [3]})
+def test_model_that_calls_nobody_answers_any_request_or_refuses_it(asked: Any) -> None:
+    async def work() -> list[bytes]:
+        return await echo.events(orjson.dumps(asked))
+
+    events, refusal = outcome(lambda: asyncio.run(work()))
+    assert isinstance(refusal, ProviderRefused) if refusal else events
 
 
 # --- MCP: what servers say, and the stream in which they say it
