@@ -103,16 +103,6 @@ async def test_unknown_path_and_method_are_told_as_the_original_does(raw: Client
     assert (method.status_code, method.json()["detail"]) == (405, "Method Not Allowed")
 
 
-@pytest.mark.parametrize(
-    "path",
-    ["/responses", "/responses/{id}"],
-)
-async def test_what_this_version_lacks_is_a_501_that_is_not_sent_again(raw: Client, path: str) -> None:
-    answer = await raw.post(path.format(id=uuid4()), json={})
-    assert (answer.status_code, answer.headers["x-should-retry"]) == (501, "false")
-    assert answer.json()["error"]["reason"] == "not_served_yet"
-
-
 @pytest.mark.parametrize("prefix", ["", "/api"])
 async def test_api_is_served_at_the_root_and_under_api(
     server: ServerProcess, sdk: AsyncJulep, models: ModelServerHandle, prefix: str

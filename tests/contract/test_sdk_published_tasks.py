@@ -259,6 +259,8 @@ def _told(execution: Any, run: Run) -> Any:
         return execution
     if run.fails and run.fails in str(execution.error):
         return execution.status, run.fails
+    if execution.error:
+        return execution.status, execution.error
     if run.gives is None or isinstance(run.gives, dict) and not isinstance(execution.output, dict):
         return execution.status, None
     members = {name: value for name, value in execution.output.items() if name in run.gives} if isinstance(run.gives, dict) else None

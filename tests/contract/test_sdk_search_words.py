@@ -174,3 +174,14 @@ async def test_owner_is_no_word_that_a_query_could_name(machine: Owner) -> None:
     tag = f"a{machine.id.replace('-', '')}"
     for text in (tag, f"#{tag}", f"'#{tag}'", machine.id):
         assert await machine.found(text) == []
+
+
+async def test_misspelled_word_in_a_query_of_many_words_is_looked_for_only_where_the_caller_says_how_alike(sdk: AsyncJulep) -> None:
+    agent = await sdk.agents.create(name="a")
+    await sdk.agents.docs.create(agent.id, title="kettle", content="How to descale a kettle")
+    many = "dscale " + " ".join(
+        f"{word}ish" for word in ("green", "blue", "red", "tall", "small", "round", "square", "cold", "warm", "soft", "hard", "old", "new")
+    )
+    plain = await sdk.agents.docs.search(agent.id, text=many)
+    asked = await sdk.agents.docs.search(agent.id, text=many, trigram_similarity_threshold=0.3)
+    assert [len(plain.docs), len(asked.docs)] == [0, 1]

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import typer.main
 
-from mentha.api.absent import ABSENT
 from mentha.cli import build
 from mentha.core import config
 from mentha.providers.service import Providers
@@ -133,12 +132,6 @@ def test_map_of_architecture_names_every_package() -> None:
 def test_list_of_decisions_names_every_record() -> None:
     listed = set(LINK.findall((ROOT / "docs" / "decisions" / "README.md").read_text(encoding="utf-8")))
     assert {path.name for path in (ROOT / "docs" / "decisions").glob("0*.md")} <= listed
-
-
-def test_what_is_not_served_is_named_in_the_readme() -> None:
-    told = (ROOT / "README.md").read_text(encoding="utf-8").split("## What is not there yet")[1].split("\n## ")[0]
-    for what in ABSENT.values():
-        assert what.split()[0] in told, what
 
 
 def test_every_command_says_what_it_does() -> None:

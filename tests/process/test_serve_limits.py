@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from mentha.api.absent import ABSENT
 from tests.support.databases import Cluster
 from tests.support.server import KEY, ServerProcess, running
 from tests.support.talk import DEADLINE_S, Client, new_session, talking, until
@@ -295,7 +294,6 @@ async def test_every_answer_has_an_id_that_its_line_in_the_log_has_too(client: C
         ("GET", "/nowhere", {}, 404),
         ("PUT", "/users", {}, 405),
         ("GET", "/users", {"Authorization": "x"}, 403),
-        ("GET", "/responses", {}, 501),
         ("POST", "/users", {"Content-Length": str(BODY_BYTES_MAX + 1)}, 413),
         ("OPTIONS", "/users", {"Origin": "http://x", "Access-Control-Request-Method": "GET"}, 200),
         ("GET", "/metrics", {}, 200),
@@ -362,18 +360,6 @@ async def test_method_that_is_not_there_is_405_and_names_those_that_are(client: 
     assert method not in answer.headers["allow"]
 
 
-@pytest.mark.parametrize("path", ABSENT)
-async def test_documented_route_that_is_absent_is_501_with_a_key_and_403_without(client: Client, server: ServerProcess, path: str) -> None:
-    address = "/".join(SOME_ID if part.startswith("{") else part for part in path.split("/"))
-    for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
-        answer = await client.request(method, address)
-        assert answer.status_code == 501
-        assert error_of(answer)["reason"] == "not_served_yet"
-        assert answer.headers["x-should-retry"] == "false"
-    async with talking(server.url, key="wrong") as stranger:
-        assert (await stranger.get(address)).status_code == 403
-
-
 @pytest.mark.parametrize("origin", ["https://app.example.com", "null", "http://localhost:3000"])
 async def test_preflight_from_any_origin_is_allowed(client: Client, origin: str) -> None:
     asked = {"Origin": origin, "Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "authorization,x-stainless-lang"}
@@ -386,7 +372,7 @@ async def test_preflight_from_any_origin_is_allowed(client: Client, origin: str)
 
 
 async def test_answers_to_another_origin_can_be_read_by_it_errors_too(client: Client) -> None:
-    for path, status in (("/users", 200), ("/nowhere", 404), ("/users/x", 422), ("/responses", 501)):
+    for path, status in (("/users", 200), ("/nowhere", 404), ("/users/x", 422)):
         answer = await client.get(path, headers={"Origin": "https://app.example.com"})
         assert answer.status_code == status
         assert answer.headers["access-control-allow-origin"] in ("*", "https://app.example.com")

@@ -73,7 +73,6 @@ def test_wait_is_rounded_up_to_whole_seconds(wait_s: float, header: str) -> None
         (core.ProviderUnavailable("x"), "llm_api_error", "llm_error"),
         (core.ProviderTimeout("x"), "llm_api_error", "llm_error"),
         (core.ProviderRateLimited("x"), "llm_rate_limited", "llm_error"),
-        (core.NotServedYet("x"), "http_501", "http_error"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, MenthaError) else None,
 )

@@ -14,7 +14,6 @@ _TEXTS = {
     422: "Validation Error",
     429: "Rate limited by the model's provider",
     500: "Unexpected fault",
-    501: "Not in this version",
     502: "The model's provider failed",
     503: "Not available now; try again after Retry-After",
     504: "The model's provider did not answer in time",

@@ -25,8 +25,7 @@ MenthaError
 │   └── OutboundTimeout      504  no whole answer in time
 ├── FileContentMissing       500  a file's row is there, its bytes are not
 ├── SecretsUnavailable       503  no key for the stored secrets, or one of them was damaged
-├── Unavailable              503  the database is away, or the server is stopping; a retry helps
-└── NotServedYet             501  documented by the API, not in this version
+└── Unavailable              503  the database is away, or the server is stopping; a retry helps
 """
 
 from collections.abc import Sequence
@@ -319,11 +318,3 @@ class SecretsUnavailable(MenthaError):
 
     def __init__(self, message: str, *, retry_after_s: float = 60.0, **details: Any) -> None:
         super().__init__(message, retry_after_s=retry_after_s, **details)
-
-
-class NotServedYet(MenthaError):
-    """The Julep API documents this, and this version does not have it."""
-
-    reason = "not_served_yet"
-    status = 501
-    retry = False

@@ -20,6 +20,8 @@ LIKE_WEIGHT = 0.45
 # By the length of a word: how many letters may be wrong. Beyond that it is another word.
 TYPO_CHARS_MIN = 4
 TYPOS_MAX = ((4, 1), (7, 2), (12, 3))
+# In a query of more terms misspelled ones are not looked for, unless the caller says how alike they must be.
+TYPO_TERMS_MAX = 12
 # What two words share of their trigrams at least, where the caller says nothing.
 SIMILARITY_MIN = 0.3
 SIMILAR_MAX = 8

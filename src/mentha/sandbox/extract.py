@@ -10,8 +10,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -21,6 +20,7 @@ from typing import cast
 from mentha.core.config import Settings
 from mentha.core.errors import FileInvalid, Unavailable
 from mentha.core.json import JsonInvalid, JsonObject, dumps, loads
+from mentha.sandbox.slots import Slots
 
 EXTRACTIONS_AT_ONCE_MAX = 2
 WAITING_MAX = 100
@@ -59,10 +59,14 @@ class Extractor:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._free_slots = asyncio.Semaphore(EXTRACTIONS_AT_ONCE_MAX)
-        self._waiting = 0
+        self._slots = Slots(
+            EXTRACTIONS_AT_ONCE_MAX,
+            waiting_max=WAITING_MAX,
+            wait_s=WAIT_S,
+            too_many="too many files are waiting to be read",
+            all_busy="all processes that read files are busy",
+        )
         self._live: set[Process] = set()
-        self._closed = False
 
     async def pdf(self, source: bytes | Callable[[], Awaitable[bytes]], *, chars_max: int) -> Extracted:
         """The text of a PDF, its pages divided by empty lines; empty where it has only images.
@@ -76,11 +80,11 @@ class Extractor:
             Unavailable: no process became free in time, or none could be started, or this object is closed.
             MenthaError: whatever `source` raises.
         """
-        async with self._slot():
+        async with self._slots.taken():
             raw = source if isinstance(source, bytes) else await source()
             process = await self._start(chars_max)
             self._live.add(process)
-            if self._closed:
+            if self._slots.closed:
                 _kill(process)
             try:
                 async with asyncio.timeout(START_S + self._settings.file_extract_s):
@@ -91,43 +95,21 @@ class Extractor:
             finally:
                 self._live.discard(process)
                 await _end(process)
-        if self._closed:
+        if self._slots.closed:
             raise Unavailable("the server is stopping")
         return self._read(answer, code)
 
     async def close(self) -> None:
         """Kill what runs and wait until it is gone. Extractions in flight fail with `Unavailable`. A second call changes nothing."""
-        if self._closed:
+        if self._slots.closed:
             return
-        self._closed = True
+        self._slots.closed = True
         for process in self._live:
             _kill(process)
-        for _ in range(EXTRACTIONS_AT_ONCE_MAX):
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(END_S):
-                    await self._free_slots.acquire()
-
-    @asynccontextmanager
-    async def _slot(self) -> AsyncGenerator[None]:
-        if self._closed:
-            raise Unavailable("the server is stopping")
-        if self._waiting >= WAITING_MAX:
-            raise Unavailable("too many files are waiting to be read")
-        self._waiting += 1
-        try:
-            async with asyncio.timeout(WAIT_S):
-                await self._free_slots.acquire()
-        except TimeoutError:
-            raise Unavailable("all processes that read files are busy") from None
-        finally:
-            self._waiting -= 1
-        try:
-            yield
-        finally:
-            self._free_slots.release()
+        await self._slots.drained(limit_s=END_S)
 
     async def _start(self, chars_max: int) -> Process:
-        if self._closed:
+        if self._slots.closed:
             raise Unavailable("the server is stopping")
         options = {
             "parent_pid": os.getpid(),

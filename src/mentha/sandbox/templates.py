@@ -15,7 +15,7 @@ import signal
 import struct
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +26,7 @@ from mentha.core.config import Settings
 from mentha.core.errors import TemplateFailed, Unavailable
 from mentha.core.json import JsonInvalid, JsonObject, JsonValue, dumps, loads
 from mentha.observe.events import TemplateWorkerEnded, TemplateWorkerStarted, emit
+from mentha.sandbox.slots import Slots
 from mentha.wire.default_template import DEFAULT_SYSTEM_TEMPLATE
 
 RENDERS_MAX = 500
@@ -76,12 +77,16 @@ class Templates:
     def __init__(self, settings: Settings, *, worker: str = "mentha.sandbox.worker") -> None:
         self._settings = settings
         self._worker = worker
-        self._free_slots = asyncio.Semaphore(settings.template_workers_max)
-        self._waiting = 0
+        self._slots = Slots(
+            settings.template_workers_max,
+            waiting_max=WAITING_MAX,
+            wait_s=WAIT_S,
+            too_many="too many templates are waiting to be rendered",
+            all_busy="all processes that render templates are busy",
+        )
         self._idle: list[_Worker] = []
         self._live: set[_Worker] = set()
         self._ending: set[asyncio.Task[None]] = set()
-        self._closed = False
 
     async def render(self, templates: Sequence[str], variables: JsonObject) -> list[str]:
         r"""The text of each template, in order, all made of the same variables.
@@ -122,7 +127,7 @@ class Templates:
         body = b'{"call":%b,"arguments":%b}' % (dumps(function), arguments.encode())
         if len(body) > REQUEST_BYTES_MAX:
             raise TemplateFailed(f"{function} was given more than {REQUEST_BYTES_MAX // 1_000_000} MB")
-        async with self._slot():
+        async with self._slots.taken():
             answer = await self._ask_twice(struct.pack("<I", len(body)) + body)
         if "result" in answer:
             return answer["result"]
@@ -130,49 +135,26 @@ class Templates:
 
     async def close(self) -> None:
         """End all workers and wait until they are gone. Renders in flight fail with `Unavailable`. A second call changes nothing."""
-        if self._closed:
+        if self._slots.closed:
             return
-        self._closed = True
+        self._slots.closed = True
         for worker in self._idle:
             self._end(worker, "closed")
         self._idle.clear()
         for worker in self._live:
             worker.kill()
         # Renders in flight see their worker gone, end it, and give back their slots.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(START_S):
-                for _ in range(self._settings.template_workers_max):
-                    await self._free_slots.acquire()
+        await self._slots.drained(limit_s=START_S)
         if self._ending:
             await asyncio.wait(tuple(self._ending))
 
     async def _render_foreign(self, templates: list[str], indexes: list[int], variables: JsonObject) -> list[str]:
         request = await _request(templates, variables)
-        async with self._slot():
+        async with self._slots.taken():
             answer = await self._ask_twice(request)
         if "texts" in answer:
             return answer["texts"]
         raise self._failure(answer, indexes[answer["template"]])
-
-    @contextlib.asynccontextmanager
-    async def _slot(self) -> AsyncGenerator[None]:
-        """The right to use one worker."""
-        if self._closed:
-            raise Unavailable("the server is stopping")
-        if self._waiting >= WAITING_MAX:
-            raise Unavailable("too many templates are waiting to be rendered")
-        self._waiting += 1
-        try:
-            async with asyncio.timeout(WAIT_S):
-                await self._free_slots.acquire()
-        except TimeoutError:
-            raise Unavailable("all processes that render templates are busy") from None
-        finally:
-            self._waiting -= 1
-        try:
-            yield
-        finally:
-            self._free_slots.release()
 
     async def _ask_twice(self, request: bytes) -> JsonObject:
         """Ask a worker; once more where somebody else killed it."""
@@ -196,7 +178,7 @@ class Templates:
             why = "timeout"
             raise self._too_slow() from None
         except (EOFError, OSError) as error:
-            why = "closed" if self._closed else "crashed"
+            why = "closed" if self._slots.closed else "crashed"
             raise await self._broken(worker) from error
         else:
             return answer
@@ -207,7 +189,7 @@ class Templates:
                 self._end(worker, why)
 
     async def _take(self) -> "_Worker":
-        if self._closed:
+        if self._slots.closed:
             raise Unavailable("the server is stopping")
         while self._idle:
             worker = self._idle.pop()
@@ -225,18 +207,18 @@ class Templates:
             async with asyncio.timeout(START_S):
                 await worker.hear(_ANSWER_BYTES_EXTRA)
         except (TimeoutError, EOFError, OSError) as error:
-            self._end(worker, "closed" if self._closed else "crashed")
+            self._end(worker, "closed" if self._slots.closed else "crashed")
             raise Unavailable("a process that renders templates could not be started") from error
         except asyncio.CancelledError:
             self._end(worker, "recycled")
             raise
-        if self._closed:
+        if self._slots.closed:
             self._end(worker, "closed")
             raise Unavailable("the server is stopping")
         return worker
 
     def _put_back(self, worker: "_Worker") -> None:
-        if self._closed:
+        if self._slots.closed:
             self._end(worker, "closed")
             return
         self._idle.append(worker)
@@ -258,7 +240,7 @@ class Templates:
 
     async def _broken(self, worker: "_Worker") -> Exception:
         """Why a worker went silent before it answered."""
-        if self._closed:
+        if self._slots.closed:
             return Unavailable("the server is stopping")
         code = await worker.exit_code()
         if code == -signal.SIGKILL:

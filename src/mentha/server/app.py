@@ -11,7 +11,6 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from mentha.api import (
-    absent,
     agents,
     chat,
     conversations,
@@ -62,7 +61,6 @@ ROUTERS = (
     health,
     pages,
     docs,
-    absent,
 )
 
 
