@@ -133,9 +133,12 @@ async def test_agent_named_by_the_model_answers_in_its_own_words_and_runs_its_to
     agent = await sdk.agents.create(name="Mia", canonical_name="mia", model="gpt-x", default_system_template="I am {{agent.name}}.")
     tool: Any = {"provider": "dummy"}
     await sdk.agents.tools.create(agent.id, name="look", type="integration", integration=tool)
-    models.script("gpt-x", tool_calls([("look", {})], content="I look."), text("Seen."))
+    models.script("gpt-x", *[tool_calls([("look", {})], content="I look."), text("Seen.")] * 2)
     async with ai.responses.stream(model="agent:mia", input="hi", instructions="Be {{ brief }}.") as stream:
         made = await stream.get_final_response()
+    conversation = (await ai.conversations.create()).id
+    whole = await ai.responses.create(model="agent:mia", input="hi", conversation=conversation)
+    assert {item.id for item in whole.output} <= {item.id async for item in ai.conversations.items.list(conversation)}
     assert [item.content[0].text for item in made.output] == ["I look.", "Seen."]  # type: ignore[union-attr]  # messages
     assert roles(asked(models)[0])[0] == ("system", "I am Mia.\n\nBe {{ brief }}.")
     by_metadata = await ai.responses.create(model="gpt-y", input="hi", metadata={"agent": agent.id})

@@ -6,6 +6,7 @@ failed  what a client may know of stays as failed; of all else nothing does
 """
 
 import asyncio
+from collections.abc import Sequence
 from uuid import UUID
 
 from mentha.chat.answer import Head
@@ -49,6 +50,11 @@ class ResponseForm:
     def answer_id(self) -> UUID:
         """Of the answer's entry."""
         return self._events.entry_id if self._events else self._first_id
+
+    @property
+    def round_ids(self) -> Sequence[UUID]:
+        """Of the messages whose calls the server ran."""
+        return self._events.round_ids if self._events else ()
 
     @property
     def skeleton(self) -> JsonObject:
