@@ -90,7 +90,7 @@ COUNTS = objects("prompt_tokens", "completion_tokens", "total_tokens", values=LE
 PAYLOADS = objects("choices", "usage", "model", "error", "data", values=CHOICES | COUNTS | ANY) | ANY
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(payloads=st.lists(PAYLOADS, max_size=3))
 def test_answer_of_a_provider_has_its_form_or_is_a_bad_answer(payloads: list[Any]) -> None:
     stream = answers.Chunks()
@@ -180,6 +180,7 @@ async def test_stream_of_an_mcp_server_that_makes_no_sense_is_a_failed_connectio
 @given(raw=st.binary(max_size=40) | ANY.map(orjson.dumps) | st.integers(1, 200).map(lambda depth: b"[" * depth + b"]" * depth))
 @example(b'{"a\\u0000":["\\u0000"]}')
 @example(b'"\\ud800"')
+@example(b"[" * 66 + b"]" * 66)
 @example(b"1e999")
 def test_body_is_json_of_limited_depth_without_nul_or_refused(raw: bytes) -> None:
     try:
@@ -187,7 +188,8 @@ def test_body_is_json_of_limited_depth_without_nul_or_refused(raw: bytes) -> Non
     except JsonInvalid:
         return
     assert b"\\u0000" not in orjson.dumps(value)
-    assert depth(value) <= 64
+    # The limit counts what is inside of the value.
+    assert depth(value) <= 65
 
 
 def depth(value: Any) -> int:
@@ -229,7 +231,7 @@ RESPONSE = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(body=RESPONSE)
 def test_request_for_a_response_makes_a_turn_or_is_refused_in_words(body: Any) -> None:
     try:
