@@ -66,3 +66,20 @@ async def test_session_of_an_agent_goes_on_as_a_conversation(
     await raw.delete(f"/sessions/{session.id}/history")
     with pytest.raises(openai.NotFoundError):
         await ai.responses.retrieve(made.id)
+
+
+async def test_file_in_a_message_of_a_session_is_an_item_like_all_others(ai: AsyncOpenAI, sdk: AsyncJulep, raw: Client) -> None:
+    agent = await sdk.agents.create(name="Mia", model="gpt-x")
+    session, file = await sdk.sessions.create(agent=agent.id), await sdk.files.create(name="a.txt", content="eA==")
+    parts = [{"type": "text", "text": "look"}, {"type": "file", "file": {"file_id": file.id}}]
+    (await raw.post(f"/sessions/{session.id}/chat", json={"messages": [{"role": "user", "content": parts}]})).raise_for_status()
+    listed = [item async for item in ai.conversations.items.list(session.id, order="asc")]
+    content: Any = listed[0].content  # type: ignore[union-attr]  # a message
+    assert [part.type for part in content] == ["input_text", "input_file"]
+    assert (content[1].file_id, content[1].filename) == (file.id, "a.txt")
+
+
+async def test_fault_of_an_item_is_told_by_its_place(ai: AsyncOpenAI) -> None:
+    image: Any = {"role": "system", "content": [{"type": "input_image", "image_url": "https://example.com/a.png", "detail": "auto"}]}
+    with pytest.raises(openai.BadRequestError, match=r"items\[0\]"):
+        await ai.conversations.create(items=[image])

@@ -8,6 +8,7 @@ from julep import AsyncJulep
 from openai import AsyncOpenAI
 
 from tests.support.model_server import ModelServerHandle, drop, error, garbage, slow, sse_error, text, tool_calls
+from tests.support.model_server import raw as raw_reply
 from tests.support.openai_sdk import client_of
 from tests.support.sdk import PROVIDER_KEY, Account, NewAccount, ask, asked, raw_client, session_of
 from tests.support.server import ServerProcess
@@ -117,6 +118,14 @@ async def test_stream_that_its_client_leaves_ends_at_the_provider_too_and_is_rec
     await until(is_recorded)
 
 
+async def test_event_of_several_lines_goes_through_whole(ai: AsyncOpenAI, models: ModelServerHandle) -> None:
+    piece = b'data: {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "gpt-x", "choices":\n'
+    piece += b'data: [{"index": 0, "delta": {"role": "assistant", "content": "ok"}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
+    models.script("gpt-x", raw_reply(piece, headers={"content-type": "text/event-stream"}))
+    chunks = [chunk async for chunk in await ai.chat.completions.create(model="gpt-x", messages=HI, stream=True)]
+    assert [chunk.choices[0].delta.content for chunk in chunks] == ["ok"]
+
+
 async def test_models_are_listed_and_found_by_name(ai: AsyncOpenAI) -> None:
     names = [model.id async for model in ai.models.list()]
     assert {"mentha/echo", "gpt-x", "other/oth-1"} <= set(names)
@@ -143,6 +152,10 @@ async def test_usage_is_summed_by_what_it_was_for_and_priced_by_its_model(
     assert (await usage_of(raw, key_id=str(key)))["total"]["requests"] == 3
     assert (await usage_of(raw, end="2020-01-01T00:00:00Z"))["total"]["requests"] == 0
     assert (await raw.get("/usage", params={"group_by": "nothing"})).status_code == 422
+    assert "NUL" in (await raw.get("/usage", params={"model": "a\0"})).json()["error"]["message"]
+    for name, moment in (("end", "0001-01-01T00:00:00Z"), ("start", "0001-01-01T00:00:00+14:00"), ("end", "9999-12-31T23:59:59-14:00")):
+        answer = await raw.get("/usage", params={name: moment})
+        assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (422, ["query", name])
     assert len(asked(models)) == 3
 
 

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import openai
 import pytest
@@ -132,9 +133,12 @@ async def test_agent_named_by_the_model_answers_in_its_own_words_and_runs_its_to
     agent = await sdk.agents.create(name="Mia", canonical_name="mia", model="gpt-x", default_system_template="I am {{agent.name}}.")
     tool: Any = {"provider": "dummy"}
     await sdk.agents.tools.create(agent.id, name="look", type="integration", integration=tool)
-    models.script("gpt-x", tool_calls([("look", {})], content="I look."), text("Seen."))
+    models.script("gpt-x", *[tool_calls([("look", {})], content="I look."), text("Seen.")] * 2)
     async with ai.responses.stream(model="agent:mia", input="hi", instructions="Be {{ brief }}.") as stream:
         made = await stream.get_final_response()
+    conversation = (await ai.conversations.create()).id
+    whole = await ai.responses.create(model="agent:mia", input="hi", conversation=conversation)
+    assert {item.id for item in whole.output} <= {item.id async for item in ai.conversations.items.list(conversation)}
     assert [item.content[0].text for item in made.output] == ["I look.", "Seen."]  # type: ignore[union-attr]  # messages
     assert roles(asked(models)[0])[0] == ("system", "I am Mia.\n\nBe {{ brief }}.")
     by_metadata = await ai.responses.create(model="gpt-y", input="hi", metadata={"agent": agent.id})
@@ -160,7 +164,8 @@ async def test_response_in_the_background_can_be_asked_for_and_cancelled(ai: Asy
     models.script("gpt-x", gated(text("done")), gated(text("never")))
     kept = await ai.responses.create(model="gpt-x", input="one", background=True)
     await models.until_held()
-    assert (await ai.responses.retrieve(kept.id)).status == kept.status == "in_progress"
+    assert (began := await ai.responses.retrieve(kept.id)).status == kept.status == "in_progress"
+    assert (began.model_extra or {})["mentha"] == (kept.model_extra or {})["mentha"] != {}
     models.release()
     async with asyncio.timeout(DEADLINE_S):
         while (now := await ai.responses.retrieve(kept.id)).status == "in_progress":
@@ -222,6 +227,11 @@ async def test_response_that_is_sent_again_is_answered_without_the_model(
     assert [event.type for event in again] == [event.type for event in events]
     assert again[-1] == events[-1]
     assert len(asked(models)) == await rows.fetchval("SELECT count(*) FROM responses WHERE tenant_id = $1", account.id) == 2
+    last = again[-1].response.id  # type: ignore[union-attr]  # the event that completes it
+    unstored: Any = {"model": "gpt-x", "input": "u", "store": False, "previous_response_id": last}
+    made = await ai.responses.create(**unstored)
+    assert await ai.responses.create(**unstored, extra_headers=retry) == made
+    assert len(asked(models)) == 3
 
 
 async def test_response_whose_client_hangs_up_goes_on_unless_the_server_says_otherwise(
@@ -286,6 +296,8 @@ async def test_agent_that_is_made_for_responses_is_made_again_once_it_was_delete
         ({"input": []}, "empty"),
         ({"reasoning": {"summary": "auto"}}, "reasoning.summary"),
         ({"tool_choice": {"type": "file_search"}}, "file_search"),
+        ({"input": [{"type": ["message"]}]}, "input[0]"),
+        ({"input": [{"role": "user", "content": [{"type": {}}]}]}, "input[0]"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -295,6 +307,19 @@ async def test_request_for_what_is_not_supported_is_refused_by_name(
     answer = await raw.post("/responses", json={"model": "gpt-x", "input": "hi", **fields})
     assert (answer.status_code, asked(models)) == (400, [])
     assert named in answer.json()["error"]["message"]
+
+
+async def test_too_many_parts_in_all_are_refused_before_each_is_looked_at(raw: Client) -> None:
+    many = [{"role": "user", "content": [{"type": "nonsense"}] * 1_000}] * 11
+    for path, field in (("/responses", "input"), (f"/sessions/{uuid4()}/chat", "messages")):
+        answer = await raw.post(path, json={"model": "gpt-x", field: many})
+        assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (422, ["body", field])
+
+
+async def test_image_that_names_no_file_is_a_422_that_names_it(raw: Client) -> None:
+    content = [{"type": "input_image", "image_url": "mentha://files/x"}]
+    answer = await raw.post("/responses", json={"model": "gpt-x", "input": [{"role": "user", "content": content}]})
+    assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (422, ["body", "input", 0, "content", 0, "image_url"])
 
 
 async def test_response_of_another_tenant_is_not_found_by_any_way(

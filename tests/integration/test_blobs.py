@@ -192,7 +192,7 @@ async def test_clearing_that_is_broken_off_is_done_by_the_next_one(shelf: Shelf,
     monkeypatch.setattr(shelf.blobs, "delete", only_one)
     with pytest.raises(Unavailable):
         await shelf.clear()
-    assert await shelf.run("SELECT count(*) FROM blobs_pending WHERE doomed") == 2
+    assert await shelf.run("SELECT count(*) FROM blobs_pending WHERE doomed") == 1
     monkeypatch.undo()
     assert await shelf.clear() == set()
     assert await shelf.run("SELECT count(*) FROM blobs_pending") == 0
@@ -224,3 +224,33 @@ async def test_store_and_clearing_at_the_same_moment_agree(shelf: Shelf) -> None
     async with shelf.database.connection() as tx:
         held = {row["blob_id"] for row in await tx.fetch("SELECT blob_id FROM files")}
     assert held == left
+
+
+class Stubborn(Blobs):
+    """A store that will not delete one of its blobs."""
+
+    kept: UUID
+
+    async def delete(self, tenant: UUID, blob_id: UUID) -> None:
+        if blob_id == self.kept:
+            raise Unavailable("not this one")
+        await super().delete(tenant, blob_id)
+
+
+async def test_blob_that_cannot_be_deleted_does_not_keep_the_others(worker_dsn: str, tmp_path: Path) -> None:
+    settings = config.load(environ={}, flags={"home": tmp_path, "database_connections_max": 2})
+    database, blobs, ids = await pool.connect(worker_dsn, settings), Stubborn(settings), [new_id() for _ in range(3)]
+    blobs.kept = ids[0]
+    try:
+        async with database.connection() as connection:
+            tenant = await new_tenant(connection)
+            for blob_id in ids:
+                await blobs.put(tenant, blob_id, pieces(b"x"))
+                await files.reserve(connection, tenant, blob_id, keep_s=-1)
+        with pytest.raises(Unavailable, match="not this one"):
+            await clearing.clear(database, blobs)
+        async with database.connection() as connection:
+            left = await connection.fetch("DELETE FROM blobs_pending WHERE tenant_id = $1 RETURNING id, doomed", tenant)
+        assert [tuple(row) for row in left] == [(ids[0], True)]
+    finally:
+        await database.close()

@@ -10,7 +10,7 @@ import pytest
 
 from mentha.core import config
 from mentha.core.errors import FileInvalid, Unavailable
-from mentha.sandbox.extract import Extracted, Extractor
+from mentha.sandbox.extract import EXTRACTIONS_AT_ONCE_MAX, Extracted, Extractor
 from tests.support import pdfs
 from tests.support.talk import until
 
@@ -76,6 +76,23 @@ async def test_damaged_pdfs_give_a_reason_or_text(extractor: Extractor) -> None:
 
     found = await asyncio.gather(*(outcome(extractor, damaged()) for _ in range(FUZZED)))
     assert all(isinstance(each, str | Extracted) for each in found)
+
+
+async def test_file_that_waits_for_a_process_is_not_read_yet(extractor: Extractor) -> None:
+    reading, go = list[int](), asyncio.Event()
+
+    async def source(place: int) -> bytes:
+        reading.append(place)
+        await go.wait()
+        return pdfs.pdf(["x"])
+
+    tasks = [asyncio.create_task(extractor.pdf(lambda at=at: source(at), chars_max=9)) for at in range(4)]  # type: ignore[misc]  # bound now
+    await until(lambda: len(reading) == EXTRACTIONS_AT_ONCE_MAX)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert reading == [0, 1]
+    go.set()
+    assert await asyncio.gather(*tasks) == [Extracted("x", is_cut=False)] * 4
 
 
 async def test_close_ends_what_runs_and_what_waits(extractor: Extractor) -> None:

@@ -34,7 +34,8 @@ def test_text_that_looks_like_a_reference_is_none() -> None:
 @pytest.mark.parametrize(
     ("head", "kind"),
     [(b"\x89PNG\r\n\x1a\n", "image"), (b"\xff\xd8\xff\xe0", "image"), (b"GIF89a", "image"), (b"RIFF1234WEBPVP8 ", "image")]
-    + [(b"RIFF1234WAVE", "text"), (b"%PDF-1.4", "pdf"), (b"\xef\xbb\xbf junk %PDF-1.4", "pdf"), (b"", "text"), (b"<svg", "text")],
+    + [(b"RIFF1234WAVE", "text"), (b"%PDF-1.4", "pdf"), (b"\xef\xbb\xbf\n%PDF-1.4", "pdf"), (b"", "text"), (b"<svg", "text")]
+    + [(b"junk %PDF-1.4\n%\xe2\xe3\xcf\xd3", "pdf"), (b"A PDF begins with %PDF-1.4, says the spec.", "text")],
 )
 def test_first_bytes_tell_what_a_file_is(head: bytes, kind: str) -> None:
     assert kind_of(head) == kind

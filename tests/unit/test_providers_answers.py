@@ -113,13 +113,17 @@ def test_completion_of_an_error_is_an_error_answer(payload: object) -> None:
         ({"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 9}, Usage(1, 2, 9)),
         ({"prompt_tokens": 1, "completion_tokens": 2}, Usage(1, 2, 3)),
         ({"prompt_tokens": 1}, Usage(1, 0, 1)),
+        ({"prompt_tokens": 1, "completion_tokens": 2**63, "total_tokens": -1}, Usage(1, 0, 1)),
         ({"prompt_tokens": None}, None),
+        ({"prompt_tokens": True}, None),
+        ({"prompt_tokens": -1}, None),
+        ({"prompt_tokens": 2**63}, None),
         ({}, None),
         (None, None),
         ("5", None),
     ],
 )
-def test_usage_is_taken_where_it_is_numbers(value: object, expected: Usage | None) -> None:
+def test_usage_is_taken_where_it_is_numbers_that_can_be_true(value: object, expected: Usage | None) -> None:
     assert usage(value) == expected
 
 

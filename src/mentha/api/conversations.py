@@ -29,7 +29,7 @@ Order = Literal["asc", "desc"]
 @router.post("/conversations", responses=errors(400, 422))
 async def create_conversation(body: CreateConversation, tenant: TenantId, runtime: RuntimeOf) -> Conversation:
     """Create a conversation"""
-    said = items.messages_of(wire.items(body.items or [], "items"))
+    said = items.messages_of(wire.items(body.items or [], "items"), "items")
     entries = await _entries(said)
     session_id, agent_id = new_id(), shape.made_agent(tenant)
     async with runtime.database.transaction() as tx:
@@ -63,7 +63,7 @@ async def delete_conversation(conversation_id: str, tenant: TenantId, tx: Statem
 @router.post("/conversations/{conversation_id}/items", response_model=ItemList, responses=errors(400, 404, 422))
 async def create_items(conversation_id: str, body: CreateItems, tenant: TenantId, runtime: RuntimeOf) -> Response:
     """Put items at the end of a conversation, without asking a model"""
-    said = items.messages_of(wire.items(body.items, "items"))
+    said = items.messages_of(wire.items(body.items, "items"), "items")
     entries = await _entries(said)
     async with runtime.database.transaction() as tx:
         await turns.add(tx, tenant, _id(conversation_id), entries)

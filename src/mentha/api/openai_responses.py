@@ -31,6 +31,8 @@ router = APIRouter(tags=["responses"], route_class=Route)
 
 STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 IDEMPOTENCY_KEY_CHARS_MAX = 255
+# The items of larger bodies are checked in a thread.
+INLINE_BYTES_MAX = 100_000
 # A turn that ran this much longer than any may was on a server that is gone.
 GONE_AFTER_S = 60.0
 Order = Literal["asc", "desc"]
@@ -53,7 +55,8 @@ async def create_response(
 ) -> Response:
     """Create a response, in one piece, as a stream of server-sent events, or in the background"""
     head = Head(new_id(), clock.now())
-    asked = shape.asked(body, head)
+    raw = await request.body()
+    asked = await asyncio.to_thread(shape.asked, body, head) if len(raw) > INLINE_BYTES_MAX else shape.asked(body, head)
     form = ResponseForm(tenant, head, asked, runtime.database)
     count = request.headers.get("x-stainless-retry-count") or ""
     wanted = TurnRequest(
@@ -61,7 +64,7 @@ async def create_response(
         # The form says where it stands.
         session_id=head.id,
         chat=asked.chat,
-        fingerprint=hashlib.sha256(tenant.bytes + b"/responses" + hashlib.sha256(await request.body()).digest()).digest(),
+        fingerprint=hashlib.sha256(tenant.bytes + b"/responses" + hashlib.sha256(raw).digest()).digest(),
         head=head,
         retried=count.isdecimal() and count.strip("0") != "",
         idempotency_key=idempotency_key or None,

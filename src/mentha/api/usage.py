@@ -17,6 +17,8 @@ from mentha.wire.usage import GROUPS_AT_ONCE_MAX, Group, Kind, Usage, UsageGroup
 router = APIRouter(tags=["usage"], route_class=Route)
 
 DAYS_DEFAULT = 30
+# Far enough from what moments in other zones, and spans before them, can be.
+YEAR_MIN, YEAR_MAX = 1970, 9_000
 
 
 @router.get("/usage", responses=errors(422))
@@ -35,8 +37,8 @@ async def get_usage(
     group_by: Annotated[list[Group] | None, Query(max_length=GROUPS_AT_ONCE_MAX, description="Repeat it for several")] = None,
 ) -> Usage:
     """Tokens and cost of calls of providers, in sum and by group"""
-    until = _utc(end) if end else clock.now() + timedelta(seconds=1)
-    since = _utc(start) if start else until - timedelta(days=DAYS_DEFAULT)
+    until = _utc(end, "end") if end else clock.now() + timedelta(seconds=1)
+    since = _utc(start, "start") if start else until - timedelta(days=DAYS_DEFAULT)
     if since >= until:
         raise FieldInvalid("`start` has to be before `end`", loc=("query", "start"), kind="span_invalid")
     equal = {
@@ -54,5 +56,7 @@ async def get_usage(
     return Usage(start=since, end=until, total=UsageSums(**total), groups=[UsageGroup(**group) for group in groups])
 
 
-def _utc(moment: datetime) -> datetime:
+def _utc(moment: datetime, name: str) -> datetime:
+    if not YEAR_MIN <= moment.year <= YEAR_MAX:
+        raise FieldInvalid(f"`{name}` has to be in the years {YEAR_MIN} to {YEAR_MAX}", loc=("query", name), kind="span_invalid")
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,5 +1,6 @@
 """What makes a turn something else than a chat in a session: where it stands, how its answer is written, what is stored with it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -40,6 +41,11 @@ class Form(Protocol):
     @property
     def answer_id(self) -> UUID:
         """Of the answer's entry; asked for when the answer is written."""
+        ...
+
+    @property
+    def round_ids(self) -> Sequence[UUID]:
+        """Of the entries of messages whose calls the server ran, in their order; likewise."""
         ...
 
     async def place(self, database: Database) -> UUID:

@@ -18,6 +18,8 @@ from mentha.store.meter import Meter
 from mentha.store.usage import NewUsage
 
 DONE = b"data: [DONE]\n\n"
+# A rule of thumb for English.
+BYTES_PER_TOKEN = 4
 
 
 class Gateway:
@@ -48,7 +50,7 @@ class Gateway:
             self._running -= 1
         usage, said = completion.usage, completion.content or ""
         row = self._row(route, usage or await _estimate(body, said), estimated=usage is None)
-        await self._meter.write(tenant, [row])
+        await self._record(tenant, row)
         return raw
 
     async def stream(self, tenant: UUID, route: Route, body: JsonObject) -> AsyncGenerator[bytes]:
@@ -68,16 +70,29 @@ class Gateway:
             async for data, chunk in self._providers.forward_stream(route, sent, timeout_s=self._settings.turn_timeout_s):
                 if seen.look(chunk) and not wanted:
                     continue
-                yield b"data: " + data + b"\n\n"
+                # Data of several lines is one event only where each line says so.
+                yield b"data: " + data.replace(b"\n", b"\ndata: ") + b"\n\n"
             row = self._row(route, seen.usage or await _estimate(body, seen.text), estimated=seen.usage is None)
             seen.is_recorded = True
-            await self._meter.write(tenant, [row])
+            await self._record(tenant, row)
             yield DONE
         finally:
             self._running -= 1
             if not seen.is_recorded:
-                estimate = seen.usage or Usage(tokens.count(dumps(body["messages"]).decode()), seen.pieces, 0) if seen.pieces else None
+                estimate = seen.usage or Usage(_roughly(body), seen.pieces, 0) if seen.pieces else None
                 self._meter.later(tenant, [self._row(route, estimate, ok=False, estimated=seen.usage is None)])
+
+    async def _record(self, tenant: UUID, row: NewUsage) -> None:
+        """Record a call that was answered, now; where the database is away, as soon as it is back. Its provider has billed it already.
+
+        Raises:
+            Unavailable: it is not recorded yet.
+        """
+        try:
+            await self._meter.write(tenant, [row])
+        except Unavailable:
+            self._meter.later(tenant, [row])
+            raise
 
     def _enter(self) -> None:
         if self._running >= self._settings.turns_at_once_max:
@@ -122,6 +137,12 @@ class _Seen:
             if isinstance(said, str):
                 self._texts.append(said)
         return bool(chunk.get("usage")) and not chunk.get("choices")
+
+
+def _roughly(body: JsonObject) -> int:
+    """Tokens of a prompt. Nothing can be waited for where a stream breaks off, so a long one is not counted but measured."""
+    said = dumps(body["messages"])
+    return tokens.count(said.decode()) if len(said) <= tokens.INLINE_CHARS_MAX else len(said) // BYTES_PER_TOKEN
 
 
 async def _estimate(body: JsonObject, said: str) -> Usage:

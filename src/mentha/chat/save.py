@@ -67,13 +67,16 @@ async def entries_of(context: Context, new: Sequence[Draft], completion: Complet
     return await rows_of([*new, answer], model=model)
 
 
-def with_ids(entries: Sequence[NewEntry], new: int, ids: Sequence[UUID], answer_id: UUID) -> list[NewEntry]:
+def with_ids(entries: Sequence[NewEntry], new: int, ids: Sequence[UUID], answer_id: UUID, round_ids: Sequence[UUID]) -> list[NewEntry]:
     """The rows of a turn under ids that were chosen before it ran.
 
     Args:
         new: how many of the first rows are new messages. The last `ids` of them are the client's; before them may be stand-ins.
+        round_ids: of the rows with calls between these and the answer.
     """
     known = dict(zip(range(new - len(ids), new), ids, strict=True))
+    rounds = [place for place, entry in enumerate(entries) if place >= new and entry.has_calls]
+    known.update(zip(rounds, round_ids, strict=False))
     known[len(entries) - 1] = answer_id
     return [replace(entry, id=known.get(place, entry.id)) for place, entry in enumerate(entries)]
 

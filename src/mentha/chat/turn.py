@@ -324,7 +324,7 @@ async def _save(
     new, completion, form = [*prepared.new, *rounds.drafts(outcome)], outcome.completion, request.form
     entries = await save.entries_of(context, new, completion, model=completion.model) if request.chat.save else []
     if entries and form is not None:
-        entries = save.with_ids(entries, len(prepared.new), form.ids, form.answer_id)
+        entries = save.with_ids(entries, len(prepared.new), form.ids, form.answer_id, form.round_ids)
     turn = NewTurn(
         id=request.head.id,
         session_id=request.session_id,

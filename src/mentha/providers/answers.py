@@ -12,6 +12,8 @@ from mentha.core.json import JsonObject, JsonValue, dumps
 from mentha.providers.types import Completion, Delta, FinishReason, Usage
 
 TOOL_CALLS_MAX = 128
+# No model takes or says so many; sums of what is recorded stay within what the database can count.
+TOKENS_MAX = 1_000_000_000
 
 # What providers say besides OpenAI's four words. Anything not listed counts as `stop`: the answer is complete, whatever they call it.
 FINISH_REASONS: dict[str, FinishReason] = {
@@ -148,14 +150,13 @@ def chunk(payload: JsonValue) -> JsonObject:
 
 
 def usage(value: JsonValue) -> Usage | None:
-    """Token counts, where the provider gave them as numbers; a missing total is the sum."""
+    """Token counts, where the provider gave them as numbers that can be true; a missing total is the sum."""
     if not isinstance(value, dict):
         return None
-    prompt, completed, total = (value.get(name) for name in ("prompt_tokens", "completion_tokens", "total_tokens"))
-    if not isinstance(prompt, int):
+    prompt, completed, total = (_tokens(value.get(name)) for name in ("prompt_tokens", "completion_tokens", "total_tokens"))
+    if prompt is None:
         return None
-    completed = completed if isinstance(completed, int) else 0
-    return Usage(prompt, completed, total if isinstance(total, int) else prompt + completed)
+    return Usage(prompt, completed or 0, prompt + (completed or 0) if total is None else total)
 
 
 def model_names(payload: JsonValue) -> list[str]:
@@ -224,6 +225,10 @@ def _finish_reason(value: JsonValue, *, called: bool) -> FinishReason | None:
     reason = FINISH_REASONS.get(value.lower(), "stop") if isinstance(value, str) else "stop"
     # With a forced tool choice OpenAI itself says `stop`; who reads the answer should not have to know.
     return "tool_calls" if called and reason == "stop" else reason
+
+
+def _tokens(value: JsonValue) -> int | None:
+    return value if type(value) is int and 0 <= value <= TOKENS_MAX else None
 
 
 def _text(value: JsonValue) -> str | None:

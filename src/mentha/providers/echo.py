@@ -56,10 +56,31 @@ def _parse(body: bytes) -> JsonObject:
         asked = loads(body)
     except JsonInvalid:
         asked = None
-    messages = cast("dict[str, Any]", asked).get("messages") if isinstance(asked, dict) else None
-    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in cast("list[Any]", messages)):
-        raise ProviderRefused(f"{ECHO_MODEL}: the request has no list of messages", provider="mentha", model=ECHO_MODEL)
-    return cast("JsonObject", asked)
+    request = cast("JsonObject", asked) if isinstance(asked, dict) else {}
+    if not _are_objects(request.get("messages")):
+        raise _refused("the request has no list of messages")
+    for message in request["messages"]:
+        content = message.get("content")
+        if content is not None and not isinstance(content, str) and not _are_objects(content):
+            raise _refused("the content of a message is neither text nor a list of parts")
+    if not all(isinstance(tool.get("function"), dict | None) for tool in _tools(request)):
+        raise _refused("a tool's function is no object")
+    return request
+
+
+def _tools(asked: JsonObject) -> list[JsonObject]:
+    tools = asked.get("tools") or []
+    if not _are_objects(tools):
+        raise _refused("the tools are no list of objects")
+    return tools
+
+
+def _are_objects(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, dict) for each in cast("list[Any]", value))
+
+
+def _refused(why: str) -> ProviderRefused:
+    return ProviderRefused(f"{ECHO_MODEL}: {why}", provider="mentha", model=ECHO_MODEL)
 
 
 def _say(messages: list[JsonObject]) -> str:
@@ -83,7 +104,7 @@ def _tool_call(asked: JsonObject, messages: list[JsonObject]) -> JsonObject | No
     if not messages or messages[-1].get("role") != "user":
         return None
     found = CALL.fullmatch(_text(messages[-1]))
-    offered = {(tool.get("function") or {}).get("name") for tool in asked.get("tools") or []}
+    offered = [(tool.get("function") or {}).get("name") for tool in _tools(asked)]
     if not found or found["name"] not in offered:
         return None
     return {
@@ -142,5 +163,6 @@ def _quote(message: JsonObject) -> str:
 def _text(message: JsonObject) -> str:
     content = message.get("content")
     if isinstance(content, list):
-        return "".join(part.get("text", "") if part.get("type") == "text" else "[image]" for part in cast("list[JsonObject]", content))
+        parts = cast("list[JsonObject]", content)
+        return "".join(str(part.get("text", "")) if part.get("type") == "text" else "[image]" for part in parts)
     return content if isinstance(content, str) else ""

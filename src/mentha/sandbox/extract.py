@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -27,7 +28,8 @@ WAIT_S = 30.0
 # A process imports its library in 0.3 s; the rest is for a machine that is busy or cold. Its limit counts from its start.
 START_S = 10.0
 END_S = 5.0
-_ANSWER_BYTES_PER_CHAR_MAX = 12  # JSON writes a character beyond the basic plane as two escapes of six.
+PIECE_BYTES = 262_144
+_ANSWER_BYTES_PER_CHAR_MAX = 6  # JSON writes a control character as an escape of six.
 _ANSWER_BYTES_EXTRA = 1_000
 
 _BOOT = """\
@@ -66,17 +68,20 @@ class Extractor:
         )
         self._live: set[Process] = set()
 
-    async def pdf(self, raw: bytes, *, chars_max: int) -> Extracted:
+    async def pdf(self, source: bytes | Callable[[], Awaitable[bytes]], *, chars_max: int) -> Extracted:
         """The text of a PDF, its pages divided by empty lines; empty where it has only images.
 
         Args:
+            source: the file, or what gives it; that is asked once a process is free, so that files which wait take no memory.
             chars_max: what is beyond is cut off, and pages after that are not read.
 
         Raises:
             FileInvalid: it is encrypted or broken, or reading it broke a limit (`Settings.file_extract_*`).
             Unavailable: no process became free in time, or none could be started, or this object is closed.
+            MenthaError: whatever `source` raises.
         """
         async with self._slots.taken():
+            raw = source if isinstance(source, bytes) else await source()
             process = await self._start(chars_max)
             self._live.add(process)
             if self._slots.closed:
@@ -140,11 +145,13 @@ async def _ask(process: Process, raw: bytes, answer_bytes_max: int) -> bytes:
     to, from_ = cast("asyncio.StreamWriter", process.stdin), cast("asyncio.StreamReader", process.stdout)
     # A process that ended early does not take the whole file; what it answered tells why.
     with contextlib.suppress(ConnectionError):
-        to.write(raw)
-        await to.drain()
+        # In pieces: the event loop would copy a large file at once.
+        for begin in range(0, len(raw), PIECE_BYTES):
+            to.write(raw[begin : begin + PIECE_BYTES])
+            await to.drain()
     to.close()
     pieces, left = list[bytes](), answer_bytes_max
-    while left > 0 and (piece := await from_.read(min(left, 262_144))):
+    while left > 0 and (piece := await from_.read(min(left, PIECE_BYTES))):
         pieces.append(piece)
         left -= len(piece)
     if left <= 0:

@@ -15,6 +15,8 @@ BLOBS_MAX = 200
 ROUNDS_MAX = 50
 AT_ONCE = 8
 LEASE_S = 300.0
+# The store itself is away where more fail.
+FAULTS_MAX = 20
 
 
 async def clear(database: Database, blobs: Blobs) -> None:
@@ -28,11 +30,21 @@ async def clear(database: Database, blobs: Blobs) -> None:
             doomed = await maintenance.doom_blobs(connection, limit=BLOBS_MAX, lease_s=LEASE_S)
         if not doomed:
             return
-        await _delete(blobs, doomed)
+        gone, faults = await _delete(blobs, doomed)
         async with database.connection() as connection:
-            await maintenance.forget_blobs(connection, doomed)
+            await maintenance.forget_blobs(connection, gone)
+        if faults:
+            raise faults[0]
 
 
-async def _delete(blobs: Blobs, doomed: list[tuple[UUID, UUID]]) -> None:
+async def _delete(blobs: Blobs, doomed: list[tuple[UUID, UUID]]) -> tuple[list[tuple[UUID, UUID]], list[BaseException]]:
+    """Those that are gone now, and why others are not: one that can't be deleted must not keep the rest."""
+    gone, faults = list[tuple[UUID, UUID]](), list[BaseException]()
     for begin in range(0, len(doomed), AT_ONCE):
-        await asyncio.gather(*(blobs.delete(tenant, blob_id) for tenant, blob_id in doomed[begin : begin + AT_ONCE]))
+        some = doomed[begin : begin + AT_ONCE]
+        ends = await asyncio.gather(*(blobs.delete(tenant, blob_id) for tenant, blob_id in some), return_exceptions=True)
+        gone += [blob for blob, end in zip(some, ends, strict=True) if end is None]
+        faults += [end for end in ends if end is not None]
+        if len(faults) > FAULTS_MAX:
+            break
+    return gone, faults

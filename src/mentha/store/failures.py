@@ -80,6 +80,8 @@ def translated(error: Exception) -> Exception:  # noqa: PLR0911 - a table of dec
         return NotFound(_MISSING[constraint])
     if isinstance(error, asyncpg.CheckViolationError) and constraint in _BROKEN:
         return ConstraintViolated(_BROKEN[constraint])
+    if isinstance(error, asyncpg.CharacterNotInRepertoireError):
+        return ConstraintViolated("a text holds a NUL character, which can't be stored or looked for")
     if isinstance(error, asyncpg.exceptions.DataError):
         return ConstraintViolated("a value is out of range")
     if isinstance(error, asyncpg.QueryCanceledError):

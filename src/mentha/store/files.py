@@ -133,15 +133,15 @@ async def get(tx: Tx, tenant: UUID, file_id: UUID) -> Stored:
 
 
 GET_MANY = f"""
-SELECT {COLUMNS}, t.text FROM files x
+SELECT {COLUMNS}, left(t.text, $3) AS text FROM files x
 LEFT JOIN file_texts t ON t.tenant_id = x.tenant_id AND t.file_id = x.id AND t.blob_id = x.blob_id
 WHERE x.tenant_id = $1 AND x.id = ANY ($2)
 """
 
 
-async def get_many(tx: Tx, tenant: UUID, file_ids: list[UUID]) -> list[tuple[Stored, str | None]]:
-    """Those files of these that the tenant has, each with the text that was read out of it, where one was."""
-    return [(_stored(row), row["text"]) for row in await tx.fetch(GET_MANY, tenant, file_ids)]
+async def get_many(tx: Tx, tenant: UUID, file_ids: list[UUID], *, chars_max: int) -> list[tuple[Stored, str | None]]:
+    """Those files of these that the tenant has, each with the text that was read out of it, where one was, at most so much of it."""
+    return [(_stored(row), row["text"]) for row in await tx.fetch(GET_MANY, tenant, file_ids, chars_max)]
 
 
 KEEP_TEXT = """

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from uuid import UUID
 
-from mentha.core.errors import MenthaError
+from mentha.core.errors import Unavailable
 from mentha.core.json import JsonObject
 from mentha.store import usage
 from mentha.store.pool import Database
@@ -18,6 +18,8 @@ from mentha.store.usage import NewUsage
 ROWS_MAX = 10_000
 BATCH_ROWS = 500
 RETRY_S = 1.0
+# A row, and who waits for it.
+_Waiting = tuple[JsonObject, asyncio.Future[None] | None]
 
 
 class Meter:
@@ -25,9 +27,11 @@ class Meter:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: deque[tuple[JsonObject, asyncio.Future[None] | None]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        # How many of the next rows are written each by itself, because one of them can't be.
+        self._apart = 0
 
     async def write(self, tenant: UUID, rows: Sequence[NewUsage]) -> None:
         """Record calls, and return once that is committed.
@@ -62,22 +66,30 @@ class Meter:
 
     async def _work(self) -> None:
         while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_ROWS))]
+            batch = [self._waiting.popleft() for _ in range(1 if self._apart else min(len(self._waiting), BATCH_ROWS))]
+            self._apart = max(self._apart - 1, 0)
             try:
                 async with self._database.connection() as connection:
                     await connection.execute(usage.ADD, [row for row, _ in batch])
             except Exception as error:  # noqa: BLE001 - whoever waits is told; the others are tried again
-                kept = [each for each in batch if each[1] is None]
-                for _, done in batch:
-                    if done is not None and not done.done():
-                        done.set_exception(error)
-                # A fault that is not the database's absence would come again for ever.
-                if self._closing or not isinstance(error, MenthaError):
-                    continue
-                self._waiting.extendleft(reversed(kept))
-                if kept:
-                    await asyncio.sleep(RETRY_S)
+                await self._failed(batch, error)
             else:
                 for _, done in batch:
                     if done is not None and not done.done():
                         done.set_result(None)
+
+    async def _failed(self, batch: list[_Waiting], error: Exception) -> None:
+        is_away = isinstance(error, Unavailable)
+        if not is_away and len(batch) > 1:
+            # A row that the database does not take is no reason to lose those of others.
+            self._waiting.extendleft(reversed(batch))
+            self._apart = len(batch)
+            return
+        for _, done in batch:
+            if done is not None and not done.done():
+                done.set_exception(error)
+        kept = [each for each in batch if each[1] is None]
+        # A fault that is not the database's absence would come again for ever.
+        if kept and is_away and not self._closing:
+            self._waiting.extendleft(reversed(kept))
+            await asyncio.sleep(RETRY_S)

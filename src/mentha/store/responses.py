@@ -171,6 +171,18 @@ async def drop_session(tx: Tx, tenant: UUID, session_id: UUID) -> None:
     await tx.execute(DROP_SESSION, tenant, session_id)
 
 
+MOVE_TURN = "UPDATE turns SET session_id = $3 WHERE tenant_id = $1 AND id = $2"
+
+
+async def move_turn(tx: Tx, tenant: UUID, turn_id: UUID, session_id: UUID) -> None:
+    """Keep the answer of a turn beyond its session, with another one.
+
+    Raises:
+        NotFound: the tenant has no such session.
+    """
+    await tx.execute(MOVE_TURN, tenant, turn_id, session_id)
+
+
 MAKE_AGENT = """
 INSERT INTO agents (tenant_id, id, project_id, canonical_name, name, about, model, instructions, metadata)
 SELECT $1, $2, p.id, $3, 'Responses', 'Answers requests of the Responses API that name no agent.', '', '{}', '{}'

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from mentha.core import tokens
 from mentha.core.config import Settings
-from mentha.core.errors import FileContentMissing, FileInvalid
+from mentha.core.errors import FileContentMissing, FileInvalid, Unavailable
 from mentha.core.json import JsonObject, dumps, loads
 from mentha.sandbox.extract import Extractor
 from mentha.store import files
@@ -79,12 +79,11 @@ class Attachments:
         named = list(files_of(messages))
         if not named:
             return list(messages)
-        contents = await self._contents(tenant, named)
+        contents, room = await self._contents(tenant, named), self._settings.files_per_turn_bytes_max
         for message in messages:
             for part in message["content"] if isinstance(message.get("content"), list) else ():
                 _check(part, contents)
-        room = self._settings.files_per_turn_bytes_max
-        if sum(contents[file_id].size for file_id in named) > room:
+        if sum(contents[file_id].size if file_id in contents else room + 1 for file_id in named) > room:
             raise FileInvalid(f"the files of these messages have more than {room:,} bytes", fix="name fewer files, or smaller ones")
         texts = {file_id: content.text for file_id, content in contents.items() if content.text is not None}
         counts = dict(zip(texts, await tokens.count_many(list(texts.values())), strict=True))
@@ -111,7 +110,7 @@ class Attachments:
         named = list(files_of(parsed))
         if not named:
             return messages
-        # Older ones have no room in any case.
+        # The newest first; older ones have no room in any case.
         contents = await self._contents(tenant, list(dict.fromkeys(named))[:FILES_MAX])
         return await asyncio.to_thread(_filled, parsed, contents, self._settings)
 
@@ -125,7 +124,7 @@ class Attachments:
         """
         async with self._database.connection() as tx:
             stored = await files.get(tx, tenant, file_id)
-            ((_, kept),) = await files.get_many(tx, tenant, [file_id]) or [(stored, None)]
+            ((_, kept),) = await files.get_many(tx, tenant, [file_id], chars_max=self._settings.doc_chars_max + 1) or [(stored, None)]
         content = await self._read(tenant, stored, kept, self._settings.doc_chars_max)
         if content.image is not None or not (content.text or "").strip():
             raise FileInvalid(f"the file '{shown(stored.file.name)}' has no text: a document can't be made of it")
@@ -135,19 +134,35 @@ class Attachments:
         return stored.file.name, text
 
     async def _contents(self, tenant: UUID, file_ids: Sequence[UUID]) -> dict[UUID, Content]:
-        """What there is of each file, faults included."""
-        wanted = list(dict.fromkeys(file_ids))
+        """What there is of each file in this order, faults included; once all together are larger than they may be, the rest is not read.
+
+        Raises:
+            Unavailable: it takes too long; what was read out of PDFs until then is kept.
+        """
+        wanted, chars_max = list(dict.fromkeys(file_ids)), self._settings.file_text_chars_max
         if len(wanted) > FILES_MAX:
             raise FileInvalid(f"at most {FILES_MAX} files in one request")
         async with self._database.connection() as tx:
-            found = await files.get_many(tx, tenant, wanted)
-        contents = {file_id: Content("", fault=f"The file {file_id} is not there") for file_id in wanted}
-        for stored, kept in found:
-            try:
-                contents[stored.file.id] = await self._read(tenant, stored, kept, self._settings.file_text_chars_max)
-            except (FileInvalid, FileContentMissing) as error:
-                contents[stored.file.id] = Content(stored.file.name, fault=f"{error.message[:1].upper()}{error.message[1:]}")
+            found = {each[0].file.id: each for each in await files.get_many(tx, tenant, wanted, chars_max=chars_max + 1)}
+        contents, room = dict[UUID, Content](), self._settings.files_per_turn_bytes_max
+        try:
+            async with asyncio.timeout(self._settings.turn_timeout_s):
+                for file_id in wanted:
+                    contents[file_id] = await self._content(tenant, file_id, found.get(file_id), chars_max)
+                    room -= contents[file_id].size
+                    if room < 0:
+                        break
+        except TimeoutError:
+            raise Unavailable("reading the files of these messages took too long") from None
         return contents
+
+    async def _content(self, tenant: UUID, file_id: UUID, found: tuple[Stored, str | None] | None, chars_max: int) -> Content:
+        if found is None:
+            return Content("", fault=f"The file {file_id} is not there")
+        try:
+            return await self._read(tenant, *found, chars_max)
+        except (FileInvalid, FileContentMissing) as error:
+            return Content(found[0].file.name, fault=f"{error.message[:1].upper()}{error.message[1:]}")
 
     async def _read(self, tenant: UUID, stored: Stored, kept: str | None, chars_max: int) -> Content:
         """One file; of a text, a character more than `chars_max` tells that it is longer."""
@@ -160,13 +175,13 @@ class Attachments:
                 raise FileInvalid(f"the image '{shown(file.name)}' has more than {self._settings.file_image_bytes_max:,} bytes")
             return Content(file.name, image=await self._bytes(tenant, stored, file.size))
         if kind == "pdf":
-            return Content(file.name, text=await self._pdf(tenant, stored))
+            return Content(file.name, text=(await self._pdf(tenant, stored))[: chars_max + 1])
         raw = await self._bytes(tenant, stored, _BYTES_PER_CHAR_MAX * (chars_max + 1))
         return Content(file.name, text=text_of(raw, name=file.name, whole=len(raw) == file.size)[: chars_max + 1])
 
     async def _pdf(self, tenant: UUID, stored: Stored) -> str:
-        raw = await self._bytes(tenant, stored, stored.file.size)
-        found = await self._extractor.pdf(raw, chars_max=self._settings.doc_chars_max + 1)
+        # Read when its turn has come: many that wait would fill the memory.
+        found = await self._extractor.pdf(lambda: self._bytes(tenant, stored, stored.file.size), chars_max=self._settings.doc_chars_max + 1)
         async with self._database.connection() as tx:
             await files.keep_text(tx, tenant, stored.file.id, stored.blob_id, found.text)
         return found.text
@@ -178,7 +193,7 @@ class Attachments:
 def _check(part: JsonObject, contents: dict[UUID, Content]) -> None:
     """Raises: FileInvalid."""
     file_id = file_of(part)
-    if file_id is None:
+    if file_id not in contents:
         return
     content = contents[file_id]
     if content.fault is not None:

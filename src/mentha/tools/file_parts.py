@@ -21,6 +21,8 @@ Kind = Literal["image", "pdf", "text"]
 HEAD_BYTES = 1_024
 # Where none of these stands in the JSON of messages, none of its parts names a file. Quotes inside of texts are escaped.
 _MARKS = (b'"file_id":"', URL_PREFIX.encode())
+_PDF = b"%PDF-"
+_BLANKS = b" \t\r\n\xef\xbb\xbf"
 _IMAGES = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF87a", "image/gif"), (b"GIF89a", "image/gif"))
 
 
@@ -63,7 +65,15 @@ def kind_of(head: bytes) -> Kind:
     """What a file is by its first bytes; what its name and its type say of it counts for nothing."""
     if image_type(head):
         return "image"
-    return "pdf" if b"%PDF-" in head else "text"
+    # Some have a few bytes before their header. A text that speaks of PDFs is a text.
+    return "pdf" if head.lstrip(_BLANKS).startswith(_PDF) or (_PDF in head and not _is_text(head)) else "text"
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        return "\0" not in codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
 
 
 def image_type(head: bytes) -> str | None:

@@ -3,6 +3,7 @@
 Source: section 4.4 of the behaviour spec; the SDK's signature for what is required.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -17,6 +18,8 @@ from mentha.wire.files import URL_PREFIX
 from mentha.wire.tools import TOOLS_MAX, CreateToolRequest
 
 PARTS_MAX = 1_000
+# Of all messages of a request together: a million small ones hold the server for ten seconds.
+PARTS_IN_ALL_MAX = 10_000
 MESSAGES_HARD_MAX = 100_000
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls"]
 
@@ -44,12 +47,21 @@ class ImageUrl(Wire):
     @field_validator("url")
     @classmethod
     def _names_a_file(cls, url: str) -> str:
-        if not url.startswith(URL_PREFIX):
-            return url
-        try:
-            return URL_PREFIX + str(UUID(url.removeprefix(URL_PREFIX)))
-        except ValueError:
-            raise PydanticCustomError("file_url", "Must be `mentha://files/` and the id of a file") from None
+        return image_url(url)
+
+
+def image_url(url: str) -> str:
+    """The URL of an image; where it names a file of ours, in the one form that this has.
+
+    Raises:
+        PydanticCustomError: what stands in the place of the file's id is none.
+    """
+    if not url.startswith(URL_PREFIX):
+        return url
+    try:
+        return URL_PREFIX + str(UUID(url.removeprefix(URL_PREFIX)))
+    except ValueError:
+        raise PydanticCustomError("file_url", "Must be `mentha://files/` and the id of a file") from None
 
 
 class ImagePart(Wire):
@@ -230,6 +242,18 @@ class ChatInput(Wire):
     save: StrictBool = Field(True, description="Store the new messages and the answer")
     remember: StrictBool = False
     auto_run_tools: StrictBool = False
+
+    @field_validator("messages", mode="before")
+    @classmethod
+    def _few_parts(cls, messages: Any) -> Any:
+        if isinstance(messages, list) and too_many_parts(message.get("content") for message in messages if isinstance(message, dict)):
+            raise PydanticCustomError("too_long", "At most {most} parts in all messages together", {"most": PARTS_IN_ALL_MAX})
+        return messages
+
+
+def too_many_parts(contents: Iterable[Any]) -> bool:
+    """Whether there are more parts in these contents of messages than a request may have, before any of them is checked."""
+    return sum(len(content) for content in contents if isinstance(content, list)) > PARTS_IN_ALL_MAX
 
 
 # The fields of `ChatInput` that go to the model's provider, under the same names.

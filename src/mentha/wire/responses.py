@@ -7,16 +7,17 @@ Source: the types of the official `openai` SDK 3.54, as of November 2026.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StringConstraints, ValidationError
 
 from mentha.core.errors import BadRequest, FieldInvalid
 from mentha.core.json import JsonObject, JsonValue
-from mentha.wire.chat import PARTS_MAX, Bias
+from mentha.wire.chat import PARTS_IN_ALL_MAX, PARTS_MAX, Bias, image_url, too_many_parts
 from mentha.wire.common import Wire
 from mentha.wire.tools import TOOLS_MAX
 
 ITEMS_MAX = 10_000
 METADATA_KEYS_MAX = 16
+TYPE_CHARS_SHOWN_MAX = 64
 INSTRUCTIONS_CHARS_MAX = 1_000_000
 # Accepted and of no effect: hints to OpenAI's own service.
 HINTS = (
@@ -169,7 +170,7 @@ class ImagePart(Wire):
     """An image by its URL, or as a data URL."""
 
     type: Literal["input_image"]
-    image_url: str = Field(min_length=1)
+    image_url: Annotated[str, Field(min_length=1), AfterValidator(image_url)]
     detail: Literal["auto", "low", "high"] | None = "auto"
 
 
@@ -214,10 +215,12 @@ def items(given: str | list[JsonObject], where: str = "input") -> list[Item]:
 
     Raises:
         BadRequest: an item of a type that is not supported.
-        FieldInvalid: an item with wrong fields.
+        FieldInvalid: an item with wrong fields, or more than `PARTS_IN_ALL_MAX` parts in all of them.
     """
     if isinstance(given, str):
         return [MessageItem(role="user", content=given)]
+    if too_many_parts(item.get(name) for item in given for name in ("content", "output")):
+        raise FieldInvalid(f"at most {PARTS_IN_ALL_MAX:,} parts in all items together", loc=("body", where), kind="too_long")
     return [_item(item, (where, place)) for place, item in enumerate(given)]
 
 
@@ -243,7 +246,9 @@ def tools(given: list[JsonObject] | None) -> list[FunctionTool]:
     found = list[FunctionTool]()
     for place, tool in enumerate(given or ()):
         if tool.get("type") != "function":
-            raise unsupported(f"tools[{place}].type", f"tools of type '{tool.get('type')}'", "give the tool to an agent of your own")
+            raise unsupported(
+                f"tools[{place}].type", f"tools of type '{_shown(tool.get('type'))}'", "give the tool to an agent of your own"
+            )
         found.append(_checked(FunctionTool, tool, ("tools", place)))
     return found
 
@@ -259,7 +264,7 @@ def tool_choice(given: JsonValue) -> str | None:
     if isinstance(given, dict) and given.get("type") == "function" and isinstance(given.get("name"), str):
         return f":{given['name']}"
     kind = given.get("type") if isinstance(given, dict) else given
-    raise unsupported("tool_choice", f"a tool_choice of '{kind}'")
+    raise unsupported("tool_choice", f"a tool_choice of '{_shown(kind)}'")
 
 
 def check(body: CreateResponse) -> None:
@@ -285,7 +290,7 @@ def _check_unsupported(body: CreateResponse) -> None:
             raise unsupported(name, f"`{name}`")
     for value in body.include or ():
         if value not in INCLUDED:
-            raise unsupported("include", f"`{value}` in include")
+            raise unsupported("include", f"`{_shown(value)}` in include")
     if body.n not in (None, 1):
         raise unsupported("n", "more than one answer")
     if body.reasoning and (body.reasoning.summary or body.reasoning.generate_summary):
@@ -299,18 +304,22 @@ def unsupported(param: str, what: str, fix: str | None = None) -> BadRequest:
 
 def _item(given: JsonObject, where: tuple[str | int, ...]) -> Item:
     kind = given.get("type") or ("message" if "role" in given else None)
-    if kind not in _ITEMS:
-        raise unsupported(f"{where[0]}[{where[1]}]", f"an item of type '{kind}'")
+    if not isinstance(kind, str) or kind not in _ITEMS:
+        raise unsupported(f"{where[0]}[{where[1]}]", f"an item of type '{_shown(kind)}'")
     return _checked(_ITEMS[kind], given, where)
 
 
 def _part(given: JsonObject, where: tuple[str | int, ...]) -> Any:
     kind = given.get("type")
-    if kind not in _PARTS:
-        raise unsupported(f"{where[0]}[{where[1]}]", f"content of type '{kind}'")
+    if not isinstance(kind, str) or kind not in _PARTS:
+        raise unsupported(f"{where[0]}[{where[1]}]", f"content of type '{_shown(kind)}'")
     if kind == "input_image" and given.get("file_id"):
         raise unsupported(f"{where[0]}[{where[1]}]", "an image by file_id", "send it as image_url")
     return _checked(_PARTS[kind], given, where)
+
+
+def _shown(kind: JsonValue) -> str:
+    return str(kind)[:TYPE_CHARS_SHOWN_MAX]
 
 
 def _checked(kind: type[Any], given: JsonObject, where: tuple[str | int, ...]) -> Any:

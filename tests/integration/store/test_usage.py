@@ -88,6 +88,16 @@ async def test_meter_tells_who_waits_that_nothing_was_recorded_and_keeps_the_res
         assert (await usage.total(connection, tenant, everything()))["prompt_tokens"] == 101
 
 
+async def test_row_that_cannot_be_written_takes_no_others_along(database: Database) -> None:
+    meter, tenant, other = Meter(database), await own_tenant(database), await own_tenant(database)
+    meter.later(tenant, [call(prompt_tokens=1), call(prompt_tokens=2**70), call(prompt_tokens=2)])
+    await meter.write(other, [call(prompt_tokens=3)])
+    await meter.close()
+    async with database.connection() as connection:
+        sums = [(await usage.total(connection, each, everything()))["prompt_tokens"] for each in (tenant, other)]
+    assert sums == [3, 3]
+
+
 async def test_key_counts_its_requests_of_a_minute_and_its_tokens_of_a_day(connection: Any, tenant: UUID) -> None:
     limits = api_keys.Limits(requests_per_minute_max=5, tokens_per_day_max=100)
     key_id = await api_keys.create(connection, tenant, name="k", digest=bytes(32), hint="k", limits=limits)

@@ -29,10 +29,12 @@ class Events:
 
     Attributes:
         entry_id: of the message that the model says now; of the answer, once that is complete.
+        round_ids: of the messages before it, whose calls the server ran.
     """
 
     def __init__(self, skeleton: JsonObject, entry_id: UUID, new_id: Callable[[], UUID], docs: bytes = b"[]", *, streamed: bool) -> None:
         self.entry_id = entry_id
+        self.round_ids: list[UUID] = []
         self._response = skeleton
         self._new_id = new_id
         self._docs = docs
@@ -123,6 +125,7 @@ class Events:
         )
 
     def _next_entry(self) -> None:
+        self.round_ids.append(self.entry_id)
         self.entry_id = self._new_id()
 
     def _begin_text(self, item_id: str) -> bytes:

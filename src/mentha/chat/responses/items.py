@@ -18,8 +18,11 @@ _ITEM_ID = re.compile(r"(?:msg|fc|fco)_([0-9a-f]{32})(?:_(\d{1,4}))?")
 _ID = re.compile(r"(?:resp|conv)_([0-9a-f]{32})")
 
 
-def messages_of(items: Sequence[Item]) -> list[Message]:
+def messages_of(items: Sequence[Item], where: str = "input") -> list[Message]:
     """The messages of a turn, in order. Calls that stand together are one message, with the text before them.
+
+    Args:
+        where: the field of the request that has them, for what is told of faults.
 
     Raises:
         BadRequest: content that is not supported.
@@ -34,10 +37,16 @@ def messages_of(items: Sequence[Item]) -> list[Message]:
                 found.append(Message(role="assistant", name=None, tool_calls=[call]))
         elif isinstance(item, FunctionOutputItem):
             found.append(
-                Message(role="tool", name=None, tool_calls=None, tool_call_id=item.call_id, content=_text(item.output, place, "an output"))
+                Message(
+                    role="tool",
+                    name=None,
+                    tool_calls=None,
+                    tool_call_id=item.call_id,
+                    content=_text(item.output, (where, place), "an output"),
+                )
             )
         else:
-            found.append(_message(item, place))
+            found.append(_message(item, (where, place)))
     return found
 
 
@@ -112,18 +121,18 @@ def id_of(shown: str) -> UUID | None:
         return None
 
 
-def _message(item: MessageItem, place: int) -> Message:
+def _message(item: MessageItem, where: tuple[str, int]) -> Message:
     role = "system" if item.role == "developer" else item.role
     if role == "assistant":
-        return Message(role="assistant", name=None, tool_calls=None, content=_text(item.content, place, "an assistant's message"))
-    said = parts(item.content, ("input", place))
+        return Message(role="assistant", name=None, tool_calls=None, content=_text(item.content, where, "an assistant's message"))
+    said = parts(item.content, where)
     if all(not isinstance(part, InputImage) for part in said):
         texts = [_said(part) for part in said]
         return Message(
             role=role, name=None, tool_calls=None, content=texts[0] if len(texts) == 1 else [TextPart(text=text) for text in texts]
         )
     if role == "system":
-        raise BadRequest(f"input[{place}]: only a user's message may have images")
+        raise BadRequest(f"{where[0]}[{where[1]}]: only a user's message may have images")
     return Message(role="user", name=None, tool_calls=None, content=[_part(part) for part in said])
 
 
@@ -137,10 +146,10 @@ def _said(part: object) -> str:
     return part.refusal if isinstance(part, RefusalPart) else str(getattr(part, "text", ""))
 
 
-def _text(content: str | list[JsonObject], place: int, of: str) -> str:
-    said = parts(content, ("input", place))
+def _text(content: str | list[JsonObject], where: tuple[str, int], of: str) -> str:
+    said = parts(content, where)
     if any(isinstance(part, InputImage) for part in said):
-        raise unsupported(f"input[{place}]", f"an image in {of}")
+        raise unsupported(f"{where[0]}[{where[1]}]", f"an image in {of}")
     return "\n".join(_said(part) for part in said)
 
 
@@ -160,4 +169,6 @@ def _input_part(part: JsonObject) -> JsonObject:
             "detail": part["image_url"].get("detail") or "auto",
             "file_id": None,
         }
+    if part["type"] == "file":
+        return {"type": "input_file", "file_id": part["file"]["file_id"], "filename": part["file"].get("name")}
     return {"type": "input_text", "text": part["text"]}

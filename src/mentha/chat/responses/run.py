@@ -6,6 +6,7 @@ failed  what a client may know of stays as failed; of all else nothing does
 """
 
 import asyncio
+from collections.abc import Sequence
 from uuid import UUID
 
 from mentha.chat.answer import Head
@@ -39,6 +40,7 @@ class ResponseForm:
         self._database = database
         self._first_id = new_id()
         self._session_id: UUID | None = None
+        self._agent_id: UUID | None = None
         # Of this response alone: it goes where nothing comes of it.
         self._made_session = False
         self._row = self._stored = False
@@ -48,6 +50,11 @@ class ResponseForm:
     def answer_id(self) -> UUID:
         """Of the answer's entry."""
         return self._events.entry_id if self._events else self._first_id
+
+    @property
+    def round_ids(self) -> Sequence[UUID]:
+        """Of the messages whose calls the server ran."""
+        return self._events.round_ids if self._events else ()
 
     @property
     def skeleton(self) -> JsonObject:
@@ -72,7 +79,7 @@ class ResponseForm:
         self.placed.set()
         if self._session_id is None:
             raise RuntimeError("a response has no session")
-        self.skeleton["mentha"] = {"session_id": str(self._session_id)}
+        self._stands_in(self._session_id)
         return self._session_id
 
     def writer(self, head: Head, docs: bytes) -> Events:
@@ -90,7 +97,11 @@ class ResponseForm:
         body = loads(answer)
         if self._row and not await responses.finish(tx, self._tenant, self._id, body["status"], body):
             raise Conflict("the response was cancelled")
-        if self._made_session and not self._row and self._session_id is not None:
+        if self._made_session and not self._row and self._session_id is not None and self._agent_id is not None:
+            # Its answer is kept for a client that sends its request again; its session is not.
+            kept_in = unstored_session(self._agent_id, self._asked.overflow)
+            await responses.put_session(tx, self._tenant, kept_in, overflow=self._asked.overflow)
+            await responses.move_turn(tx, self._tenant, self._id, kept_in)
             await responses.drop_session(tx, self._tenant, self._session_id)
         self._stored = True
 
@@ -119,7 +130,7 @@ class ResponseForm:
     async def _place(self, database: Database, *, make: bool) -> UUID:
         asked, tenant = self._asked, self._tenant
         async with database.transaction() as tx:
-            agent_id = await self._agent(tx, make=make)
+            self._agent_id = agent_id = await self._agent(tx, make=make)
             if asked.conversation is not None:
                 await responses.conversation(tx, tenant, asked.conversation)
                 await responses.put_agent(tx, tenant, asked.conversation, agent_id)
@@ -182,8 +193,12 @@ class ResponseForm:
             return self._row
         return True
 
+    def _stands_in(self, session_id: UUID) -> None:
+        self.skeleton["mentha"] = {"session_id": str(session_id)}
+
     def _new(self, session_id: UUID) -> NewResponse:
         asked = self._asked
+        self._stands_in(session_id)
         return NewResponse(self._id, session_id, asked.conversation is not None, asked.background, asked.skeleton, asked.input)
 
 
