@@ -193,7 +193,7 @@ class Attachments:
 def _check(part: JsonObject, contents: dict[UUID, Content]) -> None:
     """Raises: FileInvalid."""
     file_id = file_of(part)
-    if file_id not in contents:
+    if file_id is None or file_id not in contents:
         return
     content = contents[file_id]
     if content.fault is not None:
