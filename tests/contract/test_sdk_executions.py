@@ -238,6 +238,7 @@ async def test_schedule_is_made_changed_paused_and_deleted(sdk: AsyncJulep, raw:
     assert made["next_at"] is not None
     assert (await raw.get(path)).json()["items"] == [made]
     assert (await raw.get(f"{path}/{made['id']}")).json() == made
+    assert (await raw.patch(f"{path}/{made['id']}", json={"name": "n"})).json()["next_at"] == made["next_at"]
     paused = (await raw.patch(f"{path}/{made['id']}", json={"paused": True})).json()
     assert (paused["paused"], paused["next_at"], paused["cron"]) == (True, None, "0 9 * * MON")
     replaced = (await raw.put(f"{path}/{made['id']}", json={"cron": "*/5 * * * *"})).json()
