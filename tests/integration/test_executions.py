@@ -20,6 +20,7 @@ from mentha.wire.schedules import CreateScheduleRequest
 from mentha.wire.transitions import Transition
 from mentha.workflow import change, journal, runs, start
 from mentha.workflow import schedules as firing
+from mentha.workflow import watch as watching
 from mentha.workflow.change import Answer
 from mentha.workflow.start import Wanted
 from mentha.workflow.watch import Watch
@@ -327,6 +328,34 @@ async def test_time_of_a_schedule_that_was_dealt_with_starts_nothing_again(engin
         assert len(await executions.list_(tx, tenant, task, ExecutionsPage())) == 1
 
 
+async def test_schedule_that_breaks_the_server_keeps_no_other_from_being_started(
+    engine: Engine, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with engine.runtime.database.transaction() as tx:
+        task = await new_task(tx, tenant, [evaluate(1)])
+        long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+        broken, unknown, good = [await schedules.create(tx, tenant, task, _every_minute(n=n), next_at=long_ago) for n in range(3)]
+        # As on a machine that knows more time zones.
+        await tx.execute("UPDATE schedules SET timezone = 'Mars/Olympus' WHERE id = $1", unknown.id)
+    create = start.create_in
+
+    async def create_in(tx: Any, tenant: UUID, wanted: Wanted, plans: Any) -> Any:
+        if wanted.schedule_id == broken.id:
+            raise KeyError("ours")
+        return await create(tx, tenant, wanted, plans)
+
+    monkeypatch.setattr(start, "create_in", create_in)
+    await firing.sweep(engine.runtime)
+    async with engine.runtime.database.connection() as tx:
+        runs_ = await executions.list_(tx, tenant, task, ExecutionsPage())
+        told = [await schedules.get(tx, tenant, task, each.id) for each in (broken, unknown, good)]
+    assert {run.schedule_id for run in runs_} == {unknown.id, good.id}
+    assert "something went wrong" in (told[0].last_error or "")
+    assert told[0].next_at is not None
+    assert "no such time zone" in (told[1].last_error or "")
+    assert (told[1].next_at, told[2].last_error) == (None, None)
+
+
 def _every_minute(**given: Any) -> CreateScheduleRequest:
     return CreateScheduleRequest.model_validate({"cron": "* * * * *", "input": given, "metadata": {"by": "cron"}})
 
@@ -356,6 +385,21 @@ async def test_watcher_is_told_of_what_another_process_wrote_and_of_the_end_of_w
         assert watcher.is_over
     with pytest.raises(Unavailable), watch.watching(tenant, run):
         pass
+
+
+async def test_tenant_with_all_its_streams_open_leaves_streams_to_others(
+    engine: Engine, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "TENANT_WATCHERS_MAX", 2)
+    watch = Watch(engine.runtime.database)
+    with watch.watching(tenant, new_id()), watch.watching(tenant, new_id()):
+        with pytest.raises(Unavailable), watch.watching(tenant, new_id()):
+            pass
+        with watch.watching(await engine.tenant(), new_id()):
+            pass
+    with watch.watching(tenant, new_id()):
+        pass
+    watch.close()
 
 
 async def test_purge_drops_executions_that_ended_long_ago_with_their_logs(engine: Engine, tenant: UUID) -> None:

@@ -74,7 +74,7 @@ async def stream_status(execution_id: UUID, tenant: TenantId, runtime: RuntimeOf
 
 async def _ensure(runtime: Any, tenant: UUID, execution_id: UUID) -> None:
     """Errors come before the first byte."""
-    runtime.watch.ensure_open()
+    runtime.watch.ensure_open(tenant)
     async with runtime.database.connection() as tx:
         await executions.get(tx, tenant, execution_id)
 
