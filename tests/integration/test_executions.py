@@ -402,6 +402,29 @@ async def test_tenant_with_all_its_streams_open_leaves_streams_to_others(
     watch.close()
 
 
+async def test_page_of_large_lines_ends_early_and_the_next_one_goes_on(
+    engine: Engine, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await engine.start(tenant, *[evaluate("$ 'x' * 1_000_000")] * 5, evaluate(1))
+    await engine.until(tenant, run, "succeeded")
+    whole = await engine.log(tenant, run)
+    monkeypatch.setattr(transitions, "PAGE_BYTES_MAX", 2_500_000)
+    async with engine.runtime.database.connection() as tx:
+        sizes: list[int] = []
+        found: list[Transition] = []
+        while page := await transitions.list_(tx, tenant, run, limit=100, offset=len(found), direction="asc"):
+            sizes.append(len(page))
+            found += page
+        read: list[Transition] = []
+        while batch := await transitions.after(tx, tenant, run, read[-1].seq if read else 0, limit=100):
+            read += batch
+        monkeypatch.setattr(transitions, "PAGE_BYTES_MAX", 10)
+        (one,) = await transitions.list_(tx, tenant, run, limit=100, offset=1, direction="asc")
+    assert (found, read, one) == (whole, whole, whole[1])
+    # The input and two, two, the last of the five and what came after.
+    assert sizes == [3, 2, 2]
+
+
 async def test_purge_drops_executions_that_ended_long_ago_with_their_logs(engine: Engine, tenant: UUID) -> None:
     old, new = [await engine.start(tenant, evaluate(1)) for _ in range(2)]
     for run in (old, new):
