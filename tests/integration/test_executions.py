@@ -131,6 +131,23 @@ async def test_list_that_is_too_large_as_a_whole_fails_its_loop_and_can_be_handl
     assert "larger than" in ((await engine.until(tenant, ended, "failed")).error or "")
 
 
+async def test_loop_that_gathers_too_much_fails_before_it_has_gathered_all(
+    engine: Engine, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "OUTPUT_BYTES_MAX", 50_000)
+    monkeypatch.setattr(journal, "HELD_BYTES_MAX", 100_000)
+    large = evaluate("$ 'x' * 9_000")
+    loop = await engine.start(tenant, over("$ list(range(1_000))", large, at_once=1))
+    steps = await engine.start(tenant, *[large] * 20)
+    # Each of these lets go of what it had.
+    fine = await engine.start(tenant, over("$ list(range(40))", over("$ [1, 2, 3]", large), evaluate("$ 1"), at_once=1))
+    failed = await engine.until(tenant, loop, "failed")
+    assert "larger than 50,000 bytes" in (failed.error or "")
+    assert failed.transition_count < 20
+    assert "larger than 100,000 bytes" in ((await engine.until(tenant, steps, "failed")).error or "")
+    assert (await engine.until(tenant, fine, "succeeded")).output == [1] * 40
+
+
 async def test_step_that_fails_for_a_passing_reason_is_repeated(engine: Engine, tenant: UUID) -> None:
     retried = {**tool("flaky"), "retry": {"attempts_max": 3, "delay_s": 0.01, "factor": 1, "delay_max_s": 1}}
     run = await engine.start(tenant, retried)
