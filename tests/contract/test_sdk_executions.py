@@ -99,7 +99,7 @@ async def test_execution_that_does_not_wait_has_nothing_to_be_answered(sdk: Asyn
 
 
 async def test_whoever_has_the_token_of_a_wait_can_answer_it_without_a_key(sdk: AsyncJulep, server: ServerProcess) -> None:
-    made = await run(sdk, ASK, {"who": "Ann"})
+    made = await run(sdk, ASK, {"who": "Ann"}, metadata={"by": "me"})
     await until_is(sdk, made.id, "awaiting_input")
     (last, *_) = [each async for each in await sdk.executions.transitions.list(made.id)]
     token = last.metadata["task_token"]  # type: ignore[index]  # an object
@@ -109,6 +109,8 @@ async def test_whoever_has_the_token_of_a_wait_can_answer_it_without_a_key(sdk: 
         for _ in range(2):
             answer = await anybody.post("/executions", params={"task_token": token}, json={"status": "running", "input": {"answer": "t"}})
             assert answer.status_code == 200
+            shown = answer.json()
+            assert (shown["id"], shown["input"], shown["output"], shown["metadata"]) == (made.id, {}, None, {})
     assert (await until_is(sdk, made.id, "succeeded")).output == {"said": "t"}
 
 
@@ -238,6 +240,7 @@ async def test_schedule_is_made_changed_paused_and_deleted(sdk: AsyncJulep, raw:
     assert made["next_at"] is not None
     assert (await raw.get(path)).json()["items"] == [made]
     assert (await raw.get(f"{path}/{made['id']}")).json() == made
+    assert (await raw.patch(f"{path}/{made['id']}", json={"name": "n"})).json()["next_at"] == made["next_at"]
     paused = (await raw.patch(f"{path}/{made['id']}", json={"paused": True})).json()
     assert (paused["paused"], paused["next_at"], paused["cron"]) == (True, None, "0 9 * * MON")
     replaced = (await raw.put(f"{path}/{made['id']}", json={"cron": "*/5 * * * *"})).json()

@@ -20,6 +20,7 @@ from mentha.wire.schedules import CreateScheduleRequest
 from mentha.wire.transitions import Transition
 from mentha.workflow import change, journal, runs, start
 from mentha.workflow import schedules as firing
+from mentha.workflow import watch as watching
 from mentha.workflow.change import Answer
 from mentha.workflow.start import Wanted
 from mentha.workflow.watch import Watch
@@ -128,6 +129,23 @@ async def test_list_that_is_too_large_as_a_whole_fails_its_loop_and_can_be_handl
     # There is no room for the input beside the error.
     ended = await engine.start(tenant, {**tool("fail"), "on_error": [evaluate(1)]}, given={"a": "x" * 980})
     assert "larger than" in ((await engine.until(tenant, ended, "failed")).error or "")
+
+
+async def test_loop_that_gathers_too_much_fails_before_it_has_gathered_all(
+    engine: Engine, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "OUTPUT_BYTES_MAX", 50_000)
+    monkeypatch.setattr(journal, "HELD_BYTES_MAX", 100_000)
+    large = evaluate("$ 'x' * 9_000")
+    loop = await engine.start(tenant, over("$ list(range(1_000))", large, at_once=1))
+    steps = await engine.start(tenant, *[large] * 20)
+    # Each of these lets go of what it had.
+    fine = await engine.start(tenant, over("$ list(range(40))", over("$ [1, 2, 3]", large), evaluate("$ 1"), at_once=1))
+    failed = await engine.until(tenant, loop, "failed")
+    assert "larger than 50,000 bytes" in (failed.error or "")
+    assert failed.transition_count < 20
+    assert "larger than 100,000 bytes" in ((await engine.until(tenant, steps, "failed")).error or "")
+    assert (await engine.until(tenant, fine, "succeeded")).output == [1] * 40
 
 
 async def test_step_that_fails_for_a_passing_reason_is_repeated(engine: Engine, tenant: UUID) -> None:
@@ -327,6 +345,34 @@ async def test_time_of_a_schedule_that_was_dealt_with_starts_nothing_again(engin
         assert len(await executions.list_(tx, tenant, task, ExecutionsPage())) == 1
 
 
+async def test_schedule_that_breaks_the_server_keeps_no_other_from_being_started(
+    engine: Engine, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with engine.runtime.database.transaction() as tx:
+        task = await new_task(tx, tenant, [evaluate(1)])
+        long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+        broken, unknown, good = [await schedules.create(tx, tenant, task, _every_minute(n=n), next_at=long_ago) for n in range(3)]
+        # As on a machine that knows more time zones.
+        await tx.execute("UPDATE schedules SET timezone = 'Mars/Olympus' WHERE id = $1", unknown.id)
+    create = start.create_in
+
+    async def create_in(tx: Any, tenant: UUID, wanted: Wanted, plans: Any) -> Any:
+        if wanted.schedule_id == broken.id:
+            raise KeyError("ours")
+        return await create(tx, tenant, wanted, plans)
+
+    monkeypatch.setattr(start, "create_in", create_in)
+    await firing.sweep(engine.runtime)
+    async with engine.runtime.database.connection() as tx:
+        runs_ = await executions.list_(tx, tenant, task, ExecutionsPage())
+        told = [await schedules.get(tx, tenant, task, each.id) for each in (broken, unknown, good)]
+    assert {run.schedule_id for run in runs_} == {unknown.id, good.id}
+    assert "something went wrong" in (told[0].last_error or "")
+    assert told[0].next_at is not None
+    assert "no such time zone" in (told[1].last_error or "")
+    assert (told[1].next_at, told[2].last_error) == (None, None)
+
+
 def _every_minute(**given: Any) -> CreateScheduleRequest:
     return CreateScheduleRequest.model_validate({"cron": "* * * * *", "input": given, "metadata": {"by": "cron"}})
 
@@ -356,6 +402,44 @@ async def test_watcher_is_told_of_what_another_process_wrote_and_of_the_end_of_w
         assert watcher.is_over
     with pytest.raises(Unavailable), watch.watching(tenant, run):
         pass
+
+
+async def test_tenant_with_all_its_streams_open_leaves_streams_to_others(
+    engine: Engine, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "TENANT_WATCHERS_MAX", 2)
+    watch = Watch(engine.runtime.database)
+    with watch.watching(tenant, new_id()), watch.watching(tenant, new_id()):
+        with pytest.raises(Unavailable), watch.watching(tenant, new_id()):
+            pass
+        with watch.watching(await engine.tenant(), new_id()):
+            pass
+    with watch.watching(tenant, new_id()):
+        pass
+    watch.close()
+
+
+async def test_page_of_large_lines_ends_early_and_the_next_one_goes_on(
+    engine: Engine, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await engine.start(tenant, *[evaluate("$ 'x' * 1_000_000")] * 5, evaluate(1))
+    await engine.until(tenant, run, "succeeded")
+    whole = await engine.log(tenant, run)
+    monkeypatch.setattr(transitions, "PAGE_BYTES_MAX", 2_500_000)
+    async with engine.runtime.database.connection() as tx:
+        sizes: list[int] = []
+        found: list[Transition] = []
+        while page := await transitions.list_(tx, tenant, run, limit=100, offset=len(found), direction="asc"):
+            sizes.append(len(page))
+            found += page
+        read: list[Transition] = []
+        while batch := await transitions.after(tx, tenant, run, read[-1].seq if read else 0, limit=100):
+            read += batch
+        monkeypatch.setattr(transitions, "PAGE_BYTES_MAX", 10)
+        (one,) = await transitions.list_(tx, tenant, run, limit=100, offset=1, direction="asc")
+    assert (found, read, one) == (whole, whole, whole[1])
+    # The input and two, two, the last of the five and what came after.
+    assert sizes == [3, 2, 2]
 
 
 async def test_purge_drops_executions_that_ended_long_ago_with_their_logs(engine: Engine, tenant: UUID) -> None:

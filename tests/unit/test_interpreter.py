@@ -2,11 +2,12 @@
 
 import pytest
 
-from mentha.workflow.interpreter import POLICY, cancelled, following, open_waits
+from mentha.workflow import interpreter
+from mentha.workflow.interpreter import POLICY, cancelled, ended, following, open_waits
 from mentha.workflow.moves import Done, Fail
-from mentha.workflow.state import INTERPRETER, Row
+from mentha.workflow.state import INTERPRETER, Row, apply, start
 from mentha.workflow.targets import branch, parent, step_at, steps_of
-from tests.support.flow import Simulation, evaluate, plain_world, plan, step
+from tests.support.flow import EXECUTION, Simulation, evaluate, plain_world, plan, step
 
 
 def run(*main, given=None, **workflows):
@@ -305,3 +306,23 @@ def test_name_that_the_plan_does_not_have_stands_for_no_step(name):
 
 def test_interpreter_and_plans_agree_on_their_version():
     assert plan(evaluate(1))["interpreter"] == INTERPRETER
+
+
+def test_loops_in_loops_open_no_more_branches_than_an_execution_may_have_and_do_all(monkeypatch):
+    monkeypatch.setattr(interpreter, "OPEN_MAX_FRAMES", 30)
+    inner = step("map_reduce", over="$ range(6)", map=[evaluate("$ _")], reduce=None, initial=[], parallelism=None)
+    middle = step("map_reduce", over="$ range(6)", map=[inner], reduce=None, initial=[], parallelism=None)
+    outer = step("map_reduce", over="$ range(6)", map=[middle], reduce=None, initial=[], parallelism=None)
+    state, most = start(plan(outer), EXECUTION, {}), 0
+    while not state.ended:
+        after = following(state, 0.0)
+        for row in after.rows:
+            apply(state, row)
+        for command in after.commands:
+            value = list(range(6)) if command.args["position"] == "list" else state.frames[command.frame].input
+            for row in ended(state, command, Done(value), 0.0):
+                apply(state, row)
+        most = max(most, len(state.frames))
+    assert state.output == [[[0, 1, 2, 3, 4, 5]] * 6] * 6
+    # A loop without a branch gets one in any case; without a bound these are 259.
+    assert most <= 2 * 30

@@ -27,6 +27,8 @@ router = APIRouter(tags=["executions"], route_class=Route)
 
 IDEMPOTENCY_KEY_CHARS_MAX = 255
 TASK_TOKEN_CHARS_MAX = 200
+# A token may be in a mail to somebody who may say yes or no, and read nothing.
+UNSEEN: dict[str, Any] = {"input": {}, "output": None, "error": None, "metadata": {}, "session_id": None, "user_id": None}
 
 
 @router.post("/tasks/{task_id}/executions", status_code=201, responses=errors(400, 404, 409))
@@ -86,9 +88,10 @@ async def resume_by_task_token(
     runtime: RuntimeOf,
     task_token: Annotated[str, Query(max_length=TASK_TOKEN_CHARS_MAX, description="From the metadata of a `wait` transition")],
 ) -> Execution:
-    """Answer what an execution waits for by the token of that wait. Whoever has the token needs no key"""
+    """Answer what an execution waits for by the token of that wait. Whoever has the token needs no key, and sees nothing of its data"""
     named = journal.read_token(task_token)
-    return await change.resume(runtime, named.tenant, named.execution_id, Answer(body.input, {}, token=task_token))
+    changed = await change.resume(runtime, named.tenant, named.execution_id, Answer(body.input, {}, token=task_token))
+    return changed.model_copy(update=UNSEEN)
 
 
 def _is_retry(request: Any) -> bool:

@@ -46,7 +46,10 @@ async def patch_schedule(task_id: UUID, schedule_id: UUID, body: PatchScheduleRe
     """Change some fields of a schedule, like `paused`"""
     held = await schedules.hold(tx, tenant, task_id, schedule_id)
     changed = CreateScheduleRequest.model_validate(held.model_dump() | body.model_dump(exclude_none=True))
-    return await schedules.update(tx, tenant, task_id, schedule_id, changed, next_at=next_of(changed, clock.now()))
+    # A time that has come and was not dealt with yet is not forgotten because of a new name.
+    is_kept = all(getattr(changed, name) == getattr(held, name) for name in ("cron", "timezone", "paused"))
+    next_at = held.next_at if is_kept else next_of(changed, clock.now())
+    return await schedules.update(tx, tenant, task_id, schedule_id, changed, next_at=next_at)
 
 
 @router.delete("/tasks/{task_id}/schedules/{schedule_id}", status_code=202, responses=errors(404), openapi_extra=OURS)

@@ -74,7 +74,7 @@ async def stream_status(execution_id: UUID, tenant: TenantId, runtime: RuntimeOf
 
 async def _ensure(runtime: Any, tenant: UUID, execution_id: UUID) -> None:
     """Errors come before the first byte."""
-    runtime.watch.ensure_open()
+    runtime.watch.ensure_open(tenant)
     async with runtime.database.connection() as tx:
         await executions.get(tx, tenant, execution_id)
 
@@ -108,8 +108,10 @@ async def _transitions(runtime: Any, tenant: UUID, execution_id: UUID, after_seq
             for line in lines:
                 after_seq = line.seq
                 yield _event({"transition": line.model_dump(mode="json"), "next_page_token": _token_of(line.seq)})
-            is_more = len(lines) == BATCH_ROWS
-            if not is_more and _is_over(found.get((tenant, execution_id))):
+            progress = found.get((tenant, execution_id))
+            # A batch may end early, and the last lines of a log may be such as are not shown.
+            is_more = bool(lines) and progress is not None and after_seq < progress.seq
+            if not is_more and _is_over(progress):
                 return
 
 

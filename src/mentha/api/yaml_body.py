@@ -1,5 +1,6 @@
 """Bodies that may be YAML: what they say goes the way of JSON, and what is wrong with them is told with its line."""
 
+import asyncio
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -41,7 +42,9 @@ class DefinitionRequest(BodyRequest):
         if not self._is_yaml:
             return await super().json()
         try:
-            self._read = loads_yaml(raw, depth_max_levels=self.app.state.runtime.settings.json_depth_max_levels)
+            # In a thread: what is as large as it may be takes 0.3 s.
+            depth = self.app.state.runtime.settings.json_depth_max_levels
+            self._read = await asyncio.to_thread(loads_yaml, raw, depth_max_levels=depth)
         except YamlInvalid as error:
             told = f"line {error.line}: {error}"
             raise FieldInvalid(told, loc=("body",), kind="yaml_invalid", fix="send valid YAML, or JSON with its own content type") from None

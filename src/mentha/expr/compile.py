@@ -17,9 +17,10 @@ from mentha.expr.paths import Path
 from mentha.expr.prelude import calls_worker, prelude
 from mentha.expr.rewrite import Code, Problem, rewrite, rewrite_joined
 
-# Texts are kept by number; those above this size are rare and are compiled anew.
+# Texts are kept by number; those above this size are rare, and fewer of them are.
 KEPT_TEXTS_MAX = 2_048
 KEPT_CHARS_MAX = 2_000
+KEPT_LONG_TEXTS_MAX = 64
 KEPT_SNIPPETS_MAX = 512
 # Names that no expression can write: what a fold runs over, and from where.
 ITEMS = "items of the fold"
@@ -87,7 +88,7 @@ def compile_text(text: str, *, bare: bool = False) -> Compiled:
     """What `text` means, parsed once: the same texts come back from memory."""
     if not bare and is_plain(text):
         return Compiled("literal", text)
-    return _compile_kept(text, bare) if len(text) <= KEPT_CHARS_MAX else _compile(text, bare)
+    return (_compile_kept if len(text) <= KEPT_CHARS_MAX else _compile_long_kept)(text, bare)
 
 
 def assemble(compiled: Sequence[Compiled], *, is_complete: bool) -> Snippet:
@@ -149,6 +150,11 @@ def _syntax_problem(error: strings.Unparsable) -> Problem:
 
 @lru_cache(KEPT_TEXTS_MAX)
 def _compile_kept(text: str, bare: bool) -> Compiled:
+    return _compile(text, bare)
+
+
+@lru_cache(KEPT_LONG_TEXTS_MAX)
+def _compile_long_kept(text: str, bare: bool) -> Compiled:
     return _compile(text, bare)
 
 

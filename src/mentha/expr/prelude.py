@@ -34,7 +34,7 @@ def __ga(o, n):
 def __gm(o, n, f):
     if isinstance(o, dict) and n in o:
         return o[n]
-    return f
+    return lambda *a, **k: f(o, *a, **k)
 """,
     ),
     "data": (("import json as __json",), "__d = __json.loads(__raw)\ndef __p(i):\n    return __d[i]\n"),

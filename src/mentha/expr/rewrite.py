@@ -13,6 +13,7 @@ import ast
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import cast
 
 from mentha.expr.names import (
@@ -96,6 +97,7 @@ class _Rewriter(ast.NodeTransformer):
     def __init__(self, code: Code) -> None:
         self._code = code
         self._bound: list[set[str]] = []
+        self._places: dict[Path, int] = {}
 
     def visit(self, node: ast.AST) -> ast.AST:
         if type(node) in _REFUSED:
@@ -131,7 +133,8 @@ class _Rewriter(ast.NodeTransformer):
         value = cast("ast.expr", self.visit(node.value))
         if node.attr in DICT_METHODS | VALUE_METHODS:
             self._code.needs.add("method")
-            return _call("__gm", value, ast.Constant(node.attr), _method_of(value, node.attr))
+            # The value stands here once: written twice, it would double with each method after it.
+            return _call("__gm", value, ast.Constant(node.attr), _unbound(node.attr))
         self._code.needs.add("attribute")
         return _call("__ga", value, ast.Constant(node.attr))
 
@@ -251,7 +254,7 @@ class _Rewriter(ast.NodeTransformer):
     def _global(self, name: str) -> ast.expr:
         entry = GLOBALS[name]
         self._code.needs.update(entry.needs)
-        return ast.parse(entry.code, mode="eval").body
+        return _code(entry.code)
 
     def _of_module(self, node: ast.Attribute) -> ast.expr | None:
         """What a chain such as `datetime.timezone.utc` stands for, with further attributes of its value after it."""
@@ -297,9 +300,10 @@ class _Rewriter(ast.NodeTransformer):
         code = self._code
         code.needs.add("data")
         code.roots.append((path.root, _line(node), _column(node)))
-        if path not in code.paths:
+        if path not in self._places:
+            self._places[path] = len(code.paths)
             code.paths.append(path)
-        return _call("__p", ast.Constant(code.paths.index(path)))
+        return _call("__p", ast.Constant(self._places[path]))
 
     def _is_private(self, node: ast.Attribute) -> bool:
         if node.attr.startswith("__") or node.attr in REFUSED_METHODS:
@@ -330,11 +334,6 @@ def _call(name: str, *arguments: ast.expr) -> ast.expr:
     return ast.Call(ast.Name(name, ast.Load()), list(arguments), [])
 
 
-def _method_of(value: ast.expr, name: str) -> ast.expr:
-    """A method as a function. The sandbox has no bound methods as values."""
-    return ast.parse(f"lambda *__a, **__k: ({ast.unparse(value)}).{name}(*__a, **__k)", mode="eval").body
-
-
 def _as_value(member: ast.expr) -> ast.expr:
     """A function of a class, such as `datetime.now`, as a value: the sandbox has them as calls only."""
     match member:
@@ -345,7 +344,14 @@ def _as_value(member: ast.expr) -> ast.expr:
 
 
 def _unbound(name: str) -> ast.expr:
-    return ast.parse(f"lambda o, *a, **k: o.{name}(*a, **k)", mode="eval").body
+    """A method as a function of its object: the sandbox has no bound methods as values."""
+    return _code(f"lambda o, *a, **k: o.{name}(*a, **k)")
+
+
+@lru_cache(512)
+def _code(text: str) -> ast.expr:
+    """Code of ours as a tree, which nobody changes."""
+    return ast.parse(text, mode="eval").body
 
 
 def _line(node: ast.AST) -> int:

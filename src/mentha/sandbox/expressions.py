@@ -39,6 +39,8 @@ DEPTH_MAX_LEVELS = 200
 CALLS_MAX = 200
 RESULT_DEPTH_MAX_LEVELS = 100
 IDLE_S = 60.0
+# It takes up to 8 microseconds a character, and others wait meanwhile.
+COMPILED_HERE_CHARS_MAX = 2_000
 
 _SHOWN_CHARS_MAX = 80
 _WORD = re.compile(r"\w+")
@@ -123,7 +125,7 @@ class Expressions:
     async def _evaluated(self, tenant: UUID, value: JsonValue, names: Mapping[str, JsonValue]) -> JsonValue:
         if isinstance(value, str) and is_plain(value):
             return value
-        texts = [compile_text(text) for text in texts_in(value)]
+        texts = await _compiled(texts_in(value))
         results: list[JsonValue] = [None] * len(texts)
         pending: list[int] = []
         for index, text in enumerate(texts):
@@ -227,6 +229,13 @@ class Expressions:
                 raise Unavailable("the server is stopping")
             async with asyncio.timeout(TOTAL_S):
                 yield
+
+
+async def _compiled(texts: list[str]) -> list[Compiled]:
+    """What these texts mean; in a thread where finding out may take long."""
+    if sum(len(text) for text in texts if not is_plain(text)) <= COMPILED_HERE_CHARS_MAX:
+        return [compile_text(text) for text in texts]
+    return await asyncio.to_thread(lambda: [compile_text(text) for text in texts])
 
 
 def _sent(values: list[JsonValue], first: Compiled) -> str:

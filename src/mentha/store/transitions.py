@@ -19,12 +19,21 @@ COLUMNS = "t.seq, t.type, t.workflow, t.step, t.scope_id, t.next, t.output, t.la
 # What a client sees of a log.
 SHOWN = "t.tenant_id = $1 AND t.execution_id = $2 AND t.type <> 'note'"
 
+# Of one page or batch, as JSON: a page ends before the line that would exceed it, but has one line in any case. A line has up to 50 MB.
+PAGE_BYTES_MAX = 60_000_000
+# What is stored in fewer bytes is counted as stored: compressed or not, a thousand of them fit.
+_SIZE: LiteralString = "CASE WHEN pg_column_size(t.output) < 8000 THEN pg_column_size(t.output) ELSE octet_length(t.output::text) END"
+
 _ORDERS: tuple[tuple[Direction, LiteralString], ...] = (("asc", "ASC"), ("desc", "DESC"))
 LIST: dict[str, LiteralString] = {
     direction: f"""
-SELECT {COLUMNS} FROM transitions t
-WHERE {SHOWN} AND ($5::uuid IS NULL OR t.scope_id = $5) AND ($6::text[] IS NULL OR t.type = ANY($6))
-ORDER BY t.seq {sql} LIMIT $3 OFFSET $4
+SELECT {COLUMNS} FROM (
+    SELECT t.*, sum({_SIZE}) OVER (ORDER BY t.seq {sql}) AS total, row_number() OVER (ORDER BY t.seq {sql}) AS place FROM (
+        SELECT t.* FROM transitions t
+        WHERE {SHOWN} AND ($5::uuid IS NULL OR t.scope_id = $5) AND ($6::text[] IS NULL OR t.type = ANY($6))
+        ORDER BY t.seq {sql} LIMIT $3 OFFSET $4
+    ) t
+) t WHERE t.total <= $7 OR t.place = 1 ORDER BY t.seq {sql}
 """
     for direction, sql in _ORDERS
 }
@@ -44,21 +53,28 @@ async def list_(
 ) -> list[Transition]:
     """One page of an execution's log, of one scope and of some types where they are named. Ordered as it was written.
 
+    A page of more than `PAGE_BYTES_MAX` ends early; the next one goes on where it ended.
+
     Raises:
         NotFound: the tenant has no such execution.
     """
-    rows = await tx.fetch(LIST[direction], tenant, execution_id, limit, offset, scope_id, types)
+    rows = await tx.fetch(LIST[direction], tenant, execution_id, limit, offset, scope_id, types, PAGE_BYTES_MAX)
     if not rows and not await tx.fetchval(EXISTS, tenant, execution_id):
         raise NotFound("Execution not found during list")
     return [_transition(execution_id, row) for row in rows]
 
 
-AFTER = f"SELECT {COLUMNS} FROM transitions t WHERE {SHOWN} AND t.seq > $3 ORDER BY t.seq LIMIT $4"
+AFTER = f"""
+SELECT {COLUMNS} FROM (
+    SELECT t.*, sum({_SIZE}) OVER (ORDER BY t.seq) AS total, row_number() OVER (ORDER BY t.seq) AS place
+    FROM (SELECT t.* FROM transitions t WHERE {SHOWN} AND t.seq > $3 ORDER BY t.seq LIMIT $4) t
+) t WHERE t.total <= $5 OR t.place = 1 ORDER BY t.seq
+"""
 
 
 async def after(tx: Tx, tenant: UUID, execution_id: UUID, seq: int, *, limit: int) -> list[Transition]:
-    """The lines of a log with greater numbers than `seq`, in order."""
-    return [_transition(execution_id, row) for row in await tx.fetch(AFTER, tenant, execution_id, seq, limit)]
+    """The lines of a log with greater numbers than `seq`, in order; fewer than `limit` where they are large, but one where there is one."""
+    return [_transition(execution_id, row) for row in await tx.fetch(AFTER, tenant, execution_id, seq, limit, PAGE_BYTES_MAX)]
 
 
 GET = f"SELECT {COLUMNS} FROM transitions t WHERE {SHOWN} AND t.seq = $3"

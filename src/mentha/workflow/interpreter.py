@@ -20,6 +20,8 @@ from mentha.workflow.targets import CATCH, MAIN, ON_ERROR, TRY, FrameKey, branch
 
 # Workflows that call workflows, and branches in branches: a recursion without an end stops here.
 DEPTH_MAX_FRAMES = 200
+# All that an execution has open at once: loops in loops would multiply. Beyond it a loop goes on with one branch at a time.
+OPEN_MAX_FRAMES = 1_000
 # What is repeated without being asked for: what failed for a reason that may pass.
 ATTEMPTS_MAX = 5
 POLICY: JsonObject = {"attempts_max": ATTEMPTS_MAX, "delay_s": 1.0, "factor": 2.0, "delay_max_s": 100.0}
@@ -66,7 +68,7 @@ def following(state: State, now: float) -> Following:
     commands: list[Command] = []
     dues: list[float] = []
     for frame in list(state.frames.values()):
-        found = _frame(state, frame, now, dues)
+        found = _frame(state, frame, now, dues, OPEN_MAX_FRAMES - len(state.frames) - len(rows))
         if isinstance(found, Command):
             commands.append(found)
         elif frame.returned or any(_ends_others(row) for row in found):
@@ -143,9 +145,9 @@ def _ends_others(row: Row) -> bool:
     return row.type in ("error", "retry") or row.workflow.endswith((f".{CATCH}", f".{ON_ERROR}"))
 
 
-def _frame(state: State, frame: Frame, now: float, dues: list[float]) -> Command | list[Row]:
-    """The command of a frame, or its rows; times to look again go into `dues`."""
-    if frame.command is None:
+def _frame(state: State, frame: Frame, now: float, dues: list[float], room: int) -> Command | list[Row]:
+    """The command of a frame, or its rows; times to look again go into `dues`. `room` is how many branches may be begun."""
+    if frame.command is None and (room > 0 or not frame.live or frame.returned):
         move = _move(state, frame, now)
         if isinstance(move, moves.Do):
             frame.command = _command(frame, move)
@@ -153,6 +155,9 @@ def _frame(state: State, frame: Frame, now: float, dues: list[float]) -> Command
             if now >= move.due:
                 return _rows(state, frame, moves.Complete(frame.input), now)
             dues.append(move.due)
+        elif isinstance(move, moves.Branch):
+            # One that has none open always gets one: what is open waits for what it begins.
+            return _branches(state, frame, move.begun[: max(room, 1)], now)
         elif not isinstance(move, moves.Idle):
             return _rows(state, frame, move, now)
     if (late := _late(state, frame, now, dues)) is not None:

@@ -3,6 +3,7 @@
 import hmac
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -14,9 +15,12 @@ from mentha.store import transitions
 from mentha.store.pool import Tx
 from mentha.workflow import state as states
 from mentha.workflow.state import Row, State
+from mentha.workflow.targets import parent
 
 # Of one row, as JSON.
 OUTPUT_BYTES_MAX = 50_000_000
+# Of all that one execution keeps for later steps: outputs of steps, and what its loops have gathered so far. Of one loop it is a row's.
+HELD_BYTES_MAX = 500_000_000
 # Nothing that was parsed with limits is deeper.
 DEPTH_MAX_LEVELS = 1_000
 TOKEN = "task_token"  # noqa: S105 - the name of a member
@@ -66,11 +70,48 @@ async def read(tx: Tx, tenant: UUID, execution: Folded, plan: JsonObject) -> Sta
     return state
 
 
+class Held:
+    """About how many bytes an execution keeps in memory, since it was taken by its worker: by loop, and by call of a workflow."""
+
+    def __init__(self) -> None:
+        self._bytes: Counter[tuple[Any, ...]] = Counter()
+        self._total = 0
+
+    def add(self, rows: Sequence[Row], outputs: Sequence[str]) -> None:
+        """Count what these rows keep, and what they let go of.
+
+        Raises:
+            NotJson: it is too much.
+        """
+        for row, output in zip(rows, outputs, strict=True):
+            above = parent(row.workflow)
+            if row.type in ("step", "finish", "finish_branch", "retry"):
+                self._drop((row.scope_id, row.workflow, row.step))
+            if row.type == "finish_branch" and above is None:
+                self._drop((row.scope_id,))
+            if row.type == "finish_branch" and above is not None and above[2].endswith("]"):
+                self._keep((row.scope_id, above[0], above[1]), row, len(output), OUTPUT_BYTES_MAX)
+            elif row.type == "step" and above is None:
+                self._keep((row.scope_id,), row, len(output), HELD_BYTES_MAX)
+
+    def _keep(self, key: tuple[Any, ...], row: Row, size: int, most: int) -> None:
+        if self._bytes[key] + size > most:
+            raise NotJson(f"with it, what is kept for later steps is larger than {most:,} bytes", row)
+        if self._total + size > HELD_BYTES_MAX:
+            raise NotJson(f"with it, what the execution keeps for later steps is larger than {HELD_BYTES_MAX:,} bytes", row)
+        self._bytes[key] += size
+        self._total += size
+
+    def _drop(self, key: tuple[Any, ...]) -> None:
+        self._total -= self._bytes.pop(key, 0)
+
+
 @dataclass(slots=True)
 class Draft:
     """Rows that are applied to a state and not stored yet, with their JSON."""
 
     rows: list[Row] = field(default_factory=list[Row])
+    held: Held = field(default_factory=Held)
     texts: list[tuple[str | None, str, str | None]] = field(default_factory=list[tuple[str | None, str, str | None]])
 
     def add(self, tenant: UUID, state: State, rows: Sequence[Row]) -> None:
@@ -80,6 +121,7 @@ class Draft:
             NotJson: an output can't be stored. None of the rows was applied.
         """
         outputs = [_text(row) for row in rows]
+        self.held.add(rows, outputs)
         for row, output in zip(rows, outputs, strict=True):
             # As the database has it, so that a state made from its rows is the same.
             row.at = round(row.at, 6)

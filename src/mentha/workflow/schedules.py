@@ -12,8 +12,9 @@ from mentha import observe
 from mentha.core import cron
 from mentha.core.cron import CronInvalid
 from mentha.core.errors import FieldInvalid, MenthaError, Unavailable
-from mentha.observe.events import ScheduleFailed
-from mentha.store import queue, schedules, workers
+from mentha.observe.events import ScheduleFailed, SweepFailed
+from mentha.store import delivery, queue, schedules, workers
+from mentha.store.failures import translated
 from mentha.store.pool import Tx
 from mentha.store.workers import Due
 from mentha.wire.schedules import CreateScheduleRequest
@@ -67,10 +68,25 @@ async def _fire(runtime: Any, tx: Tx, due: Due) -> None:
     try:
         async with tx.transaction():
             await start.create_in(tx, tenant, wanted, runtime.plans)
-    except Unavailable:
-        raise
-    except MenthaError as failure:
-        error = failure.message
-        observe.emit(ScheduleFailed(reason=failure.reason))
-    next_at = cron.next_after(schedule.cron, schedule.timezone, due.now)
+    except Exception as failure:  # noqa: BLE001 - one schedule must not keep those of others from being started
+        error = _told(failure)
+    try:
+        next_at = cron.next_after(schedule.cron, schedule.timezone, due.now)
+    except CronInvalid as invalid:
+        # Time zones come from the machine: this one may know fewer than the one that checked it.
+        next_at, error = None, f"it is not due any more: {invalid}"
+        observe.emit(ScheduleFailed(reason="cron_invalid"))
     await schedules.fired(tx, tenant, schedule.id, next_at=next_at, error=error)
+
+
+def _told(failure: Exception) -> str:
+    """What the owner of a schedule is told of why it could start nothing. Where the database is away, nobody is: it is raised again."""
+    known = translated(failure)
+    if isinstance(known, Unavailable):
+        raise known
+    reason, detail = delivery.reason_of(known)
+    observe.emit(ScheduleFailed(reason=reason))
+    if isinstance(known, MenthaError):
+        return known.message
+    observe.emit(SweepFailed(name="schedules", reason=reason, detail=detail))
+    return "something went wrong in the server; its log has the details"

@@ -5,6 +5,7 @@ One query finds out about all that are watched here, however many watch. Whoever
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 from uuid import UUID
@@ -17,6 +18,7 @@ from mentha.store.pool import Database
 
 LOOK_S = 0.25
 WATCHERS_MAX = 2_000
+TENANT_WATCHERS_MAX = 500
 
 Key = tuple[UUID, UUID]
 
@@ -53,7 +55,7 @@ class Watch:
         self._database = database
         self._watchers: dict[Key, set[Watcher]] = {}
         self._seen: dict[Key, tuple[int, str]] = {}
-        self._count = 0
+        self._counts: Counter[UUID] = Counter()
         self._looking: asyncio.Task[None] | None = None
         self._is_closed = False
 
@@ -62,31 +64,33 @@ class Watch:
         """Watch an execution while the block runs. The first news come at once.
 
         Raises:
-            Unavailable: too many watch in this process, or it is stopping.
+            Unavailable: too many watch in this process, or too many of this tenant, or it is stopping.
         """
-        self.ensure_open()
+        self.ensure_open(tenant)
         watcher, key = Watcher(), (tenant, execution_id)
         watcher.tell()
         self._watchers.setdefault(key, set()).add(watcher)
-        self._count += 1
+        self._counts[tenant] += 1
         if self._looking is None:
             self._looking = asyncio.create_task(self._look())
         try:
             yield watcher
         finally:
-            self._count -= 1
+            self._counts[tenant] -= 1
+            if not self._counts[tenant]:
+                del self._counts[tenant]
             self._watchers[key].discard(watcher)
             if not self._watchers[key]:
                 del self._watchers[key]
                 self._seen.pop(key, None)
 
-    def ensure_open(self) -> None:
-        """Do nothing where one more may watch.
+    def ensure_open(self, tenant: UUID) -> None:
+        """Do nothing where one more of a tenant may watch.
 
         Raises:
             Unavailable: as `watching`.
         """
-        if self._count >= WATCHERS_MAX or self._is_closed:
+        if self._is_closed or self._counts.total() >= WATCHERS_MAX or self._counts[tenant] >= TENANT_WATCHERS_MAX:
             raise Unavailable("too many streams of executions are open, or the server is stopping", retry_after_s=5)
 
     def tell(self, tenant: UUID, execution_id: UUID) -> None:

@@ -116,3 +116,14 @@ def test_fold_takes_both_spellings_and_names_the_rest_of_its_context() -> None:
 
 def test_same_text_is_compiled_once() -> None:
     assert compile_text("$ 1 + 41") is compile_text("$ 1 + 41")
+
+
+def test_code_of_methods_after_methods_grows_with_their_number_only() -> None:
+    """Each one wrote the code before it down twice, so that sixty letters took all memory."""
+    lengths = [len(compile_text(f"$ f(_){'.get' * count}").code) for count in (10, 20, 30)]
+    assert lengths[2] - lengths[1] == lengths[1] - lengths[0]
+
+
+def test_long_text_that_is_evaluated_again_is_not_compiled_again() -> None:
+    text = f"$ [{', '.join(f'_.a{number}' for number in range(1_000))}]"
+    assert compile_text(text) is compile_text(text)
