@@ -120,7 +120,7 @@ def _noting(app: Starlette, server: McpServer) -> Any:
 @contextlib.asynccontextmanager
 async def _listening(app: Any, port: int) -> AsyncIterator[int]:
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=port, log_config=None, log_level="error", lifespan="on", timeout_graceful_shutdown=0
+        app, host="127.0.0.1", port=port, log_config=None, lifespan="on", timeout_graceful_shutdown=0
     )
     web = uvicorn.Server(config)
     running = asyncio.create_task(web.serve())
