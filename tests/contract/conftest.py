@@ -88,6 +88,8 @@ def odd_server(worker_dsn: str, model_server: ModelServerHandle, tmp_path_factor
         tool_calls_at_once_max="2",
         tool_result_bytes_max="200",
         encryption_key=KEY_TEXT,
+        # Whatever is begun at the other server is not to be carried out by this one, which knows no such models.
+        worker="false",
     ) as process:
         yield process
 
