@@ -30,9 +30,11 @@ class Cluster:
             fcntl.flock(lock, fcntl.LOCK_EX)
             server = embedded.acquire(home, fsync=False)
             if not (home.parent / "template-made").exists():
-                # Only the superuser can let the role make databases, and only while the server is stopped.
+                # Only the superuser can let the role make databases, and only while the server is stopped. A database in which the
+                # superuser's own vacuum is at work can't be dropped by the role.
                 server.release()
-                embedded.as_superuser(home, ["ALTER ROLE mentha CREATEDB", "GRANT CONNECT ON DATABASE postgres TO mentha"])
+                allow = ["ALTER ROLE mentha CREATEDB", "GRANT CONNECT ON DATABASE postgres TO mentha", "ALTER SYSTEM SET autovacuum TO off"]
+                embedded.as_superuser(home, allow)
                 server = embedded.acquire(home, fsync=False)
                 asyncio.run(migrate.migrate(server.dsn))
                 (home.parent / "template-made").touch()

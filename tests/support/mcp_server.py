@@ -119,9 +119,7 @@ def _noting(app: Starlette, server: McpServer) -> Any:
 
 @contextlib.asynccontextmanager
 async def _listening(app: Any, port: int) -> AsyncIterator[int]:
-    config = uvicorn.Config(
-        app, host="127.0.0.1", port=port, log_config=None, lifespan="on", timeout_graceful_shutdown=0
-    )
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, lifespan="on", timeout_graceful_shutdown=0)
     web = uvicorn.Server(config)
     running = asyncio.create_task(web.serve())
     async with asyncio.timeout(STARTED_LIMIT_S):
