@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from mentha.api.body import Route
-from mentha.api.deps import RuntimeOf, TenantId, Tx
+from mentha.api.deps import RuntimeOf, TenantId, Tx, is_retry
 from mentha.api.errors import to_body, unexpected_body
 from mentha.api.hangup import unless_gone
 from mentha.api.responses import errors
@@ -58,7 +58,7 @@ async def chat(
         chat=body,
         fingerprint=_fingerprint(tenant, session_id, await request.body()),
         head=answer.Head(new_id(), clock.now()),
-        retried=_is_retry(request.headers.get("x-stainless-retry-count")),
+        retried=is_retry(request),
         idempotency_key=idempotency_key or None,
         custom_key=x_custom_api_key or None,
     )
@@ -120,11 +120,6 @@ async def delete_history(session_id: UUID, tenant: TenantId, tx: Tx) -> Resource
 
 def _fingerprint(tenant: UUID, session_id: UUID, body: bytes) -> bytes:
     return hashlib.sha256(tenant.bytes + session_id.bytes + hashlib.sha256(body).digest()).digest()
-
-
-def _is_retry(count: str | None) -> bool:
-    # Not by `int`: it refuses numbers of very many digits.
-    return count is not None and count.isdecimal() and count.strip("0") != ""
 
 
 def _stored(body: bytes, *, stream: bool) -> Response:

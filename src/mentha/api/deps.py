@@ -38,6 +38,13 @@ class Runtime(Protocol):
 
 
 # Dependencies are coroutines, those too that never wait: the framework runs plain functions in a thread, 0.2 ms of CPU each time.
+def is_retry(request: Request) -> bool:
+    """Whether the client says that it has sent this before. What is no number says nothing."""
+    count = request.headers.get("x-stainless-retry-count", "")
+    # Not by `int`: it refuses numbers of very many digits.
+    return count.isdecimal() and count.strip("0") != ""
+
+
 async def runtime(request: Request) -> Any:
     """The runtime of this server."""
     return request.app.state.runtime

@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Query, Request
 
 from mentha.api.body import Route
-from mentha.api.deps import FilteredPage, RuntimeOf, Statement, TenantId
+from mentha.api.deps import FilteredPage, RuntimeOf, Statement, TenantId, is_retry
 from mentha.api.responses import errors
 from mentha.store import executions
 from mentha.wire.executions import (
@@ -78,7 +78,7 @@ async def update_execution(
     if isinstance(body, StopExecutionRequest):
         return await change.cancel(runtime, tenant, execution_id, reason=body.reason)
     target = body.model_dump(mode="json", include=set(change.NAMES), exclude_none=True)
-    answer = Answer(body.input, target, body.transition_id, retried=_is_retry(request))
+    answer = Answer(body.input, target, body.transition_id, retried=is_retry(request))
     return await change.resume(runtime, tenant, execution_id, answer)
 
 
@@ -92,7 +92,3 @@ async def resume_by_task_token(
     named = journal.read_token(task_token)
     changed = await change.resume(runtime, named.tenant, named.execution_id, Answer(body.input, {}, token=task_token))
     return changed.model_copy(update=UNSEEN)
-
-
-def _is_retry(request: Any) -> bool:
-    return request.headers.get("x-stainless-retry-count", "0").strip("0") != ""

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from mentha.api.body import Route
-from mentha.api.deps import RuntimeOf, Statement, TenantId, Tx
+from mentha.api.deps import RuntimeOf, Statement, TenantId, Tx, is_retry
 from mentha.api.errors import unexpected_body
 from mentha.api.hangup import unless_gone
 from mentha.api.responses import errors
@@ -58,7 +58,6 @@ async def create_response(
     raw = await request.body()
     asked = await asyncio.to_thread(shape.asked, body, head) if len(raw) > INLINE_BYTES_MAX else shape.asked(body, head)
     form = ResponseForm(tenant, head, asked, runtime.database)
-    count = request.headers.get("x-stainless-retry-count") or ""
     wanted = TurnRequest(
         tenant=tenant,
         # The form says where it stands.
@@ -66,7 +65,7 @@ async def create_response(
         chat=asked.chat,
         fingerprint=hashlib.sha256(tenant.bytes + b"/responses" + hashlib.sha256(raw).digest()).digest(),
         head=head,
-        retried=count.isdecimal() and count.strip("0") != "",
+        retried=is_retry(request),
         idempotency_key=idempotency_key or None,
         custom_key=x_custom_api_key or None,
         form=form,

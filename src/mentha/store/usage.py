@@ -26,7 +26,7 @@ class NewUsage:
     """One call of a provider.
 
     Attributes:
-        kind: what it was for: `chat`, `response`, `summary`, `gateway`, `embedding`, `step`.
+        kind: what it was for: `chat`, `response`, `summary`, `gateway`, `step`.
         ok: whether there was an answer; a call that failed has no tokens.
         estimated: the provider told no tokens, they were counted here.
         cost: US dollars, None where the price is not known.
