@@ -17,8 +17,9 @@ from mentha.workflow.interpreter import Command
 from mentha.workflow.moves import Done, Fail
 from mentha.workflow.state import State
 
-MARKS = "CREATE TABLE IF NOT EXISTS marks (execution uuid, key text, epoch int)"
-MARK = "INSERT INTO marks VALUES ($1, $2, $3)"
+# One row for each start. Its own id tells the repetition of an insert, whose outcome a crash had hidden, from a second start.
+MARKS = "CREATE TABLE IF NOT EXISTS marks (id uuid PRIMARY KEY, execution uuid, key text, epoch int)"
+MARK = "INSERT INTO marks VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING"
 AGENT = """INSERT INTO agents (tenant_id, id, project_id, canonical_name, name, about, model, instructions)
     SELECT $1, $2::uuid, p.id, 'a' || $3::text, 'Mia', '', 'm', '{}' FROM projects p WHERE p.tenant_id = $1 LIMIT 1"""
 TASK = "INSERT INTO tasks (tenant_id, id, agent_id, canonical_name) VALUES ($1, $2, $3, 't' || $4::text)"
@@ -120,10 +121,11 @@ class StandIn:
         return Done({"output": arguments}, {"usage": {"prompt_tokens": 3, "completion_tokens": 2}, "cost": 0.5} if name == "model" else {})
 
     async def _mark(self, *values: Any) -> None:
+        start = new_id()
         while True:
             try:
                 async with self._database.connection() as tx:
-                    return await tx.execute(MARK, *values)
+                    return await tx.execute(MARK, start, *values)
             except Unavailable:
                 await asyncio.sleep(0.1)
 
