@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import julep
 import openai
 import pytest
 from julep import AsyncJulep
@@ -10,7 +11,7 @@ from openai import AsyncOpenAI
 from tests.support.model_server import ModelServerHandle, drop, error, garbage, slow, sse_error, text, tool_calls
 from tests.support.model_server import raw as raw_reply
 from tests.support.openai_sdk import client_of
-from tests.support.sdk import PROVIDER_KEY, Account, NewAccount, ask, asked, raw_client, session_of
+from tests.support.sdk import PROVIDER_KEY, Account, NewAccount, ask, asked, async_sdk, raw_client, session_of
 from tests.support.server import ServerProcess
 from tests.support.talk import Client, until
 
@@ -174,6 +175,53 @@ async def test_usage_of_prompt_steps_is_told_by_execution_and_in_its_log(
     assert group["cost"] == pytest.approx(2 * cost)
     steps = [line async for line in sdk.executions.transitions.list(execution.id, direction="asc") if "usage" in line.metadata]
     assert [line.metadata["cost"] for line in steps] == [pytest.approx(cost)] * 2
+
+
+async def test_prompts_of_an_execution_count_for_the_key_that_began_it_or_made_its_schedule(
+    sdk: AsyncJulep, raw: Client, rows: Any, models: ModelServerHandle, account: Account
+) -> None:
+    agent = await sdk.agents.create(name="a", model="gpt-4o")
+    asking = await sdk.tasks.create(agent.id, name="asking", main=[{"prompt": "one"}])
+    start: Any = {
+        "name": "start",
+        "type": "system",
+        "system": {"resource": "execution", "operation": "create", "arguments": {"task_id": asking.id}},
+    }
+    chat: Any = {"name": "chat", "type": "system", "system": {"resource": "session", "operation": "chat"}}
+    session = (await sdk.sessions.create(agent=agent.id)).id
+    calling = await sdk.tasks.create(
+        agent.id,
+        name="calling",
+        tools=[start, chat],
+        main=[
+            {"tool": "start", "arguments": {"input": {}}},
+            {"tool": "chat", "arguments": {"session_id": f"$ '{session}'", "messages": [{"role": "$ 'user'", "content": "$ 'hi'"}]}},
+        ],
+    )
+    begun = await sdk.executions.create(calling.id, input={})
+    made = (await raw.post(f"/tasks/{asking.id}/schedules", json={"cron": "0 9 * * *"})).json()
+    await rows.execute("UPDATE schedules SET next_at = now() WHERE id = $1", made["id"])
+    await until(lambda: rows.fetchval("SELECT count(*) = 3 FROM usage WHERE tenant_id = $1", account.id))
+    key = await rows.fetchval("SELECT id FROM api_keys WHERE tenant_id = $1", account.id)
+    groups = (await usage_of(raw, key_id=str(key), group_by=["kind", "execution"]))["groups"]
+    assert sorted((group["kind"], group["requests"]) for group in groups) == [("chat", 1), ("step", 1), ("step", 1)]
+    # The turn that a step asked for is a part of what that execution cost.
+    assert {group["execution_id"] for group in groups if group["kind"] == "chat"} == {begun.id}
+
+
+async def test_execution_uses_up_the_tokens_of_the_key_that_began_it_and_goes_on(
+    server: ServerProcess, new_account: NewAccount, rows: Any, models: ModelServerHandle
+) -> None:
+    account = await new_account()
+    await rows.execute("UPDATE api_keys SET tokens_per_day_max = 15 WHERE tenant_id = $1", account.id)
+    async with async_sdk(server.url, account.key) as sdk:
+        agent = await sdk.agents.create(name="a", model="gpt-4o")
+        task = await sdk.tasks.create(agent.id, name="asking", main=[{"prompt": "one"}, {"prompt": "two"}, {"prompt": "three"}])
+        execution = await sdk.executions.create(task.id, input={})
+        await until(lambda: rows.fetchval("SELECT finished_at IS NOT NULL FROM executions WHERE id = $1", execution.id))
+        assert await rows.fetchval("SELECT status FROM executions WHERE id = $1", execution.id) == "succeeded"
+        with pytest.raises(julep.RateLimitError, match="tokens a day"):
+            await sdk.executions.get(execution.id)
 
 
 async def test_usage_of_another_tenant_is_not_summed(

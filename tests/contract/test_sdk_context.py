@@ -363,6 +363,9 @@ async def test_failing_summariser_is_tried_again_and_its_job_says_why(sdk: Async
     models.release(1)
     await until(hurried)
     assert (await sdk.sessions.get(session)).summary == "a summary at last"
+    # The call that failed is recorded, and so is the one that gave nothing but was paid for.
+    told = await rows.fetch("SELECT ok, count(*) FROM usage WHERE kind = 'summary' AND session_id = $1 GROUP BY ok", UUID(session))
+    assert {row["ok"]: min(row["count"], 2) for row in told} == {False: 1, True: 2}
 
 
 async def test_history_that_is_deleted_while_it_is_summarised_leaves_no_summary(

@@ -14,6 +14,7 @@ from tests.support.docs import Owner, indexed, new_owner, until_status
 from tests.support.model_server import DIMENSIONS, ModelServerHandle, error, gated, hang, text
 from tests.support.sdk import Account, ask, asked, async_sdk, make_account
 from tests.support.server import ServerProcess, running
+from tests.support.talk import until
 
 EMBEDDER = "fake/emb"
 SECRET = "sk-of-the-embedder-0123456789"
@@ -39,6 +40,7 @@ def server(dsn: str, model_server: ModelServerHandle, tmp_path_factory: pytest.T
         providers=json.dumps(providers),
         embedder=EMBEDDER,
         embedder_query_timeout_s="0.5",
+        model_prices=json.dumps({EMBEDDER: [2.0, 0.0]}),
     ) as process:
         yield process
 
@@ -228,3 +230,76 @@ async def test_text_that_changes_while_the_embedder_works_is_the_one_that_counts
 async def _patched(server: ServerProcess, account: Account, doc: Any, **fields: Any) -> Any:
     async with async_sdk(server.url, account.key) as client:
         return await client.patch(f"/docs/{doc.id}", cast_to=object, body=fields)
+
+
+async def usage_of(sdk: AsyncJulep, *groups: str, **query: str) -> Any:
+    return await sdk.get("/usage", cast_to=object, options={"params": {"kind": "embedding", "group_by": groups, **query}})
+
+
+async def test_usage_of_an_embedder_tells_documents_by_agent_and_queries_by_what_they_were_for(
+    sdk: AsyncJulep, agent: Owner, models: ModelServerHandle
+) -> None:
+    session = (await sdk.sessions.create(agent=agent.id)).id
+    await ask(sdk, session, "Clean the pump?")
+    await agent.search("vinegar for pumps", extra_body={"mode": "hybrid"})
+    await sdk.docs.embed(text="four words are here")
+    usage: Any = await usage_of(sdk, "agent", "session", "key")
+    found = {(group["agent_id"], group["session_id"], group["key_id"] is None): group for group in usage["groups"]}
+    # The doc with its title, by nobody's request; the turn's query; the search and the vectors that were asked for by themselves.
+    assert {place: group["requests"] for place, group in found.items()} == {
+        (agent.id, None, True): 1,
+        (agent.id, session, False): 1,
+        (None, None, False): 2,
+    }
+    told = {place: group["prompt_tokens"] for place, group in found.items()}
+    assert told == {(agent.id, None, True): len(f"Pump {PUMP}".split()), (agent.id, session, False): 3, (None, None, False): 7}
+    total = usage["total"]
+    assert (total["completion_tokens"], total["failed"], total["estimated"], total["unpriced"]) == (0, 0, 0, 0)
+    assert total["cost"] == pytest.approx(total["prompt_tokens"] * 2e-6)
+
+
+async def test_query_that_an_embedder_fails_at_is_recorded_without_tokens(sdk: AsyncJulep, agent: Owner, models: ModelServerHandle) -> None:
+    fail(models)
+    await agent.search("something else", extra_body={"mode": "hybrid"})
+    await until_failed(sdk)
+    total: Any = (await usage_of(sdk))["total"]
+    assert (total["requests"], total["failed"], total["prompt_tokens"]) == (2, 1, len(f"Pump {PUMP}".split()))
+
+
+async def until_failed(sdk: AsyncJulep) -> None:
+    """Return once a failure is recorded, which nobody waits for."""
+
+    async def is_recorded() -> bool:
+        usage: Any = await usage_of(sdk)
+        return usage["total"]["failed"] > 0
+
+    await until(is_recorded)
+
+
+async def test_batch_of_several_tenants_is_paid_by_each_for_its_own_texts(
+    sdk: AsyncJulep, agent: Owner, dsn: str, server: ServerProcess, models: ModelServerHandle
+) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        other = await make_account(connection)
+    finally:
+        await connection.close()
+    before: Any = await usage_of(sdk)
+    async with async_sdk(server.url, other.key) as stranger:
+        theirs = await new_owner(stranger)
+        # While the first doc holds the only worker, the others come together.
+        models.script("/embeddings", gated(text("")))
+        first = await agent.add("First", "One.")
+        await models.until_held(1)
+        docs = [await agent.add("Ours", "word " * 10), await agent.add("Ours too", "word " * 10 + "more")]
+        their_doc = await theirs.add("Theirs", "word " * 61)
+        models.release()
+        await indexed(sdk, first, *docs)
+        await indexed(stranger, their_doc)
+        ours: Any = await usage_of(sdk, "agent")
+        others: Any = await usage_of(stranger, "agent")
+    assert [group["agent_id"] for group in others["groups"]] == [theirs.id]
+    told = ours["total"]["prompt_tokens"] - before["total"]["prompt_tokens"], others["total"]["prompt_tokens"]
+    texts = [text for request in models.requests if request.path.endswith("/embeddings") for text in request.json["input"]]
+    assert sum(told) == sum(len(text.split()) for text in texts)
+    assert told[1] > told[0] > 0

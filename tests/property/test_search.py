@@ -22,6 +22,7 @@ from mentha.store import docs, embedders, nearest
 from mentha.store.chunks import Scope, owner_of
 from mentha.store.docs import NewChunk, NewDoc
 from mentha.store.embedders import EmbedderRow
+from mentha.store.meter import Meter
 from mentha.store.pool import Database
 from mentha.wire import filters
 from tests.support.databases import Cluster
@@ -112,7 +113,7 @@ class Shelf:
                     known |= made if doc.owner in owners and kind in (None, doc.kind) else {}
             predicate = None if kind is None else filters.to_jsonpath({"kind": kind})
             scope = Scope(tuple(owner_of("user" if owner == 1 else "agent", ids[owner]) for owner in owners), predicate)
-            return known, [await search.search(database, self._makers, tenant, scope, query) for query in wanted]
+            return known, [await search.search(database, self._makers, Meter(database), tenant, scope, query) for query in wanted]
 
         return self._transactions.committed(work)
 

@@ -15,7 +15,7 @@ from mentha.api.responses import errors
 from mentha.core.errors import FieldInvalid
 from mentha.core.ids import new_id
 from mentha.core.json import JsonObject, dumps
-from mentha.recall import document, index, language, search
+from mentha.recall import document, index, language, search, spent
 from mentha.recall.document import Sizes
 from mentha.recall.search import Query as Wanted
 from mentha.store import docs, queue
@@ -144,9 +144,9 @@ async def delete_any_doc(doc_id: UUID, tenant: TenantId, tx: Tx) -> ResourceDele
 
 
 @router.post("/embed", response_model=EmbedQueryResponse, responses=errors(400, 429, 502, 504))
-async def embed(body: EmbedQueryRequest, _: TenantId, runtime: RuntimeOf) -> Response:
+async def embed(body: EmbedQueryRequest, tenant: TenantId, runtime: RuntimeOf) -> Response:
     """Make vectors of texts, by the embedder that searches use"""
-    return Response(dumps(await vectors_of(runtime, body)), media_type="application/json")
+    return Response(dumps(await vectors_of(runtime, tenant, body)), media_type="application/json")
 
 
 # The three below serve tools of type `system` as well, which call them by `server/system_ops.py`.
@@ -174,17 +174,18 @@ async def search_in(runtime: Any, tenant: UUID, kind: OwnerKind, owner_id: UUID,
     """What a search in the docs of an agent or a user finds, as the operation answers it. `body` is a `DocSearchRequest` of any mode."""
     began = time.perf_counter()
     scope = Scope((owner_of(kind, owner_id),), filters.to_jsonpath(body.metadata_filter))
-    result = await search.search(runtime.database, runtime.embedders, tenant, scope, _wanted(body))
+    result = await search.search(runtime.database, runtime.embedders, runtime.meter, tenant, scope, _wanted(body))
     found = [search.reference(hit, include_embeddings=body.include_embeddings) for hit in result.found]
     return {"docs": found, "time": max(time.perf_counter() - began, 1e-6), "warnings": result.warnings}
 
 
-async def vectors_of(runtime: Any, body: EmbedQueryRequest) -> JsonObject:
+async def vectors_of(runtime: Any, tenant: UUID, body: EmbedQueryRequest) -> JsonObject:
     """The vectors of texts, as the operation answers them."""
     texts = [body.text] if isinstance(body.text, str) else body.text
     embedder = await index.active(runtime)
     make = embedder.queries if sum(map(len, texts)) <= QUERY_CHARS_MAX else embedder.documents
-    made = await make(texts, instruction=body.embed_instruction)
+    async with spent.charged(runtime.meter, tenant) as calls:
+        made = await make(texts, instruction=body.embed_instruction, calls=calls)
     return {"vectors": made.tolist()}
 
 

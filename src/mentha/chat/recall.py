@@ -10,12 +10,13 @@ from mentha.recall import language, search
 from mentha.recall.search import Query
 from mentha.store import turns
 from mentha.store.chunks import Scope, owner_of
+from mentha.store.meter import Meter
 from mentha.store.pool import Database
 from mentha.wire import filters
 from mentha.wire.chat import ChatInput
 
 
-async def recall(database: Database, embedders: Embedders, tenant: UUID, context: Context, request: ChatInput) -> Recalled:
+async def recall(database: Database, embedders: Embedders, meter: Meter, tenant: UUID, context: Context, request: ChatInput) -> Recalled:
     """Search for a turn; gives nothing where nobody has documents, where the request wants none, or where nothing was said in words.
 
     No database connection is held while the query is embedded. An embedder that fails costs the search its part by meaning, not the turn.
@@ -39,7 +40,7 @@ async def recall(database: Database, embedders: Embedders, tenant: UUID, context
         return Recalled()
     scope = Scope(_owners(context), filters.to_jsonpath(options.metadata_filter))
     words_min = 0.0 if context.session["recall_options"] else recalled.DEFAULT_WORDS_MIN
-    result = await search.search(database, embedders, tenant, scope, _query(options, texts, words_min))
+    result = await search.search(database, embedders, meter, tenant, scope, _query(options, texts, words_min))
     references = [search.reference(hit, include_embeddings=options.include_embeddings) for hit in result.found]
     return Recalled(references, recalled.for_templates(references), result.warnings)
 

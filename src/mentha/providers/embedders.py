@@ -21,6 +21,7 @@ from mentha.providers.embed_http import HttpEmbedder, Pace
 from mentha.providers.embed_local import LocalEmbedder
 from mentha.providers.embed_nano import NanoEmbedder
 from mentha.providers.service import Providers
+from mentha.providers.types import EmbedderCall
 from mentha.providers.vectors import Vectors, prepared
 
 __all__ = ["Embedder", "Embedders", "Vectors"]
@@ -52,7 +53,7 @@ class Embedder(Protocol):
     @property
     def chars_max(self) -> int: ...  # noqa: D102 - see the class
 
-    async def queries(self, texts: Sequence[str], *, instruction: str = "") -> Vectors:
+    async def queries(self, texts: Sequence[str], *, instruction: str = "", calls: list[EmbedderCall] | None = None) -> Vectors:
         """Vectors of what is searched for: (len(texts), dimensions) float32, C-contiguous, each row of length 1, in the order of `texts`.
 
         Meant for few and short texts that somebody waits for: it goes past bulk work, and has a short time limit. Recent ones are kept.
@@ -60,6 +61,7 @@ class Embedder(Protocol):
         Args:
             texts: any text, an empty one too.
             instruction: where it isn't empty it stands before each text, in a line of its own.
+            calls: gets the requests that endpoints were sent, also where this fails. Local embedders send none.
 
         Raises:
             ProviderError: an endpoint failed; `retry` and `retry_after_s` say whether and when to try again. Never of a local embedder.
@@ -67,7 +69,7 @@ class Embedder(Protocol):
         """
         ...
 
-    async def documents(self, texts: Sequence[str], *, instruction: str = "") -> Vectors:
+    async def documents(self, texts: Sequence[str], *, instruction: str = "", calls: list[EmbedderCall] | None = None) -> Vectors:
         """Vectors of what is searched in; otherwise as `queries`. Meant for bulk: it is cut into slices, limited in rate, and not kept."""
         ...
 
@@ -163,13 +165,13 @@ class Remembering:
         """Its limit."""
         return self._embedder.chars_max
 
-    async def queries(self, texts: Sequence[str], *, instruction: str = "") -> Vectors:
-        """See `Embedder`."""
+    async def queries(self, texts: Sequence[str], *, instruction: str = "", calls: list[EmbedderCall] | None = None) -> Vectors:
+        """See `Embedder`. The texts that `calls` tell of are those whose vectors were not kept."""
         ready = prepared(texts, instruction, self.chars_max)
         kept = {text: self._kept[text] for text in ready if text in self._kept}
         missing = list(dict.fromkeys(text for text in ready if text not in kept))
         if missing or not ready:
-            made = await self._embedder.queries(missing)
+            made = await self._embedder.queries(missing, calls=calls)
             kept.update(zip(missing, made, strict=True))
             if missing == ready:
                 self._keep(kept)
@@ -177,9 +179,9 @@ class Remembering:
         self._keep(kept)
         return lazy.load("numpy").stack([kept[text] for text in ready])
 
-    async def documents(self, texts: Sequence[str], *, instruction: str = "") -> Vectors:
+    async def documents(self, texts: Sequence[str], *, instruction: str = "", calls: list[EmbedderCall] | None = None) -> Vectors:
         """See `Embedder`."""
-        return await self._embedder.documents(texts, instruction=instruction)
+        return await self._embedder.documents(texts, instruction=instruction, calls=calls)
 
     async def close(self) -> None:
         """See `Embedder`."""

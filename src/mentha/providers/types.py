@@ -81,6 +81,29 @@ class Delta:
 
 
 @dataclass(frozen=True, slots=True)
+class EmbedderCall:
+    """One request to an endpoint of embeddings.
+
+    Attributes:
+        ok: whether there was an answer; without one there are no tokens.
+        first: which of the texts that were given together its first one was.
+        chars: of each of its texts, instruction included.
+        tokens: as the provider counted them, or as they were counted here.
+        estimated: they were counted here.
+        cost: US dollars, None where the price is not known.
+    """
+
+    provider: str
+    model: str
+    ok: bool
+    first: int
+    chars: tuple[int, ...]
+    tokens: int = 0
+    estimated: bool = False
+    cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """What to put in the body of a request beside `model`, `messages` and `stream`, and what was left out, in words for the caller."""
 

@@ -22,10 +22,13 @@ from mentha.core.errors import ConfigInvalid, MenthaError, ProviderError, Unavai
 from mentha.core.ids import new_id
 from mentha.observe.events import DocsIndexed, IndexingFailed, VectorIndexBuilt, emit
 from mentha.providers.embedders import Embedder, Embedders
+from mentha.providers.types import EmbedderCall
+from mentha.recall import spent
 from mentha.recall.words import query_words
 from mentha.store import embedders as rows
 from mentha.store import maintenance, nearest, queue, vectors
 from mentha.store.embedders import EmbedderRow
+from mentha.store.meter import Meter
 from mentha.store.pool import Database
 from mentha.store.queue import Job
 from mentha.store.vectors import Claimed, Described, Key, Piece
@@ -59,6 +62,8 @@ class Runtime(Protocol):
     def database(self) -> Database: ...  # noqa: D102 - as there
     @property
     def embedders(self) -> Embedders: ...  # noqa: D102 - as there
+    @property
+    def meter(self) -> Meter: ...  # noqa: D102 - as there
     @property
     def learned(self) -> "Learned": ...  # noqa: D102 - as there
     @property
@@ -226,7 +231,7 @@ async def _embed_all(runtime: Runtime, batch: _Batch, target: EmbedderRow) -> li
             break
         # First of all: whoever takes over from a worker that dies here finds no chunk without a vector, and learns nothing from it.
         await _learn(runtime, pieces)
-        made = await embed(embedder, docs, pieces, target)
+        made = await embed(runtime.meter, embedder, docs, pieces, target)
         async with runtime.database.transaction() as tx:
             lost = await _save(tx, batch, target, pieces, made)
         left = [key for key in left if key not in lost]
@@ -234,12 +239,15 @@ async def _embed_all(runtime: Runtime, batch: _Batch, target: EmbedderRow) -> li
     return seen
 
 
-async def embed(embedder: Embedder, docs: Mapping[Key, Claimed | Described], pieces: Sequence[Piece], target: EmbedderRow) -> list[bytes]:
-    """Vectors of title and text, as the tables have them; texts with the same instruction in one call.
+async def embed(
+    meter: Meter, embedder: Embedder, docs: Mapping[Key, Claimed | Described], pieces: Sequence[Piece], target: EmbedderRow
+) -> list[bytes]:
+    """Vectors of title and text, as the tables have them; texts with the same instruction in one call. What that cost is recorded.
 
     Raises:
         ProviderError: the embedder's endpoint fails.
         ConfigInvalid: it makes vectors of another size than those that are stored under its name.
+        Unavailable: the database is away.
     """
     made: list[bytes] = [b""] * len(pieces)
     by_instruction: dict[str, list[int]] = {}
@@ -247,7 +255,11 @@ async def embed(embedder: Embedder, docs: Mapping[Key, Claimed | Described], pie
         by_instruction.setdefault(docs[piece.tenant_id, piece.doc_id].embed_instruction or "", []).append(place)
     for instruction, places in by_instruction.items():
         texts = [text_of(docs[pieces[place].tenant_id, pieces[place].doc_id].title, pieces[place]) for place in places]
-        numbers = await embedder.documents(texts, instruction=instruction)
+        calls: list[EmbedderCall] = []
+        try:
+            numbers = await embedder.documents(texts, instruction=instruction, calls=calls)
+        finally:
+            await spent.charge_all(meter, [(call, _texts_of(call, pieces, places)) for call in calls])
         if numbers.shape[1] != target.dimensions:
             raise ConfigInvalid(
                 f"the embedder `{target.name}` makes vectors of {numbers.shape[1]} numbers now, and those in use have {target.dimensions}",
@@ -256,6 +268,11 @@ async def embed(embedder: Embedder, docs: Mapping[Key, Claimed | Described], pie
         for place, row in zip(places, numbers.astype(">f2"), strict=True):
             made[place] = row.tobytes()
     return made
+
+
+def _texts_of(call: EmbedderCall, pieces: Sequence[Piece], places: Sequence[int]) -> list[Piece]:
+    """The chunks that a call was for, among those of one instruction."""
+    return [pieces[place] for place in places[call.first : call.first + len(call.chars)]]
 
 
 def text_of(title: str, piece: Piece) -> str:

@@ -135,7 +135,7 @@ async def _make(runtime: Runtime, target: EmbedderRow, docs: Sequence[Described]
             pieces = await vectors.lacking(connection, left, target.id, pieces_max=PIECES_AT_ONCE_MAX)
         if not pieces:
             return
-        made = await index.embed(embedder, by_key, pieces, target)
+        made = await index.embed(runtime.meter, embedder, by_key, pieces, target)
         async with runtime.database.transaction() as tx:
             await rows.hold(tx, [target.id])
             same = await vectors.unchanged(tx, docs)

@@ -18,13 +18,14 @@ from mentha.core.json import JsonObject
 from mentha.observe.events import RecallDegraded, emit
 from mentha.providers.calibration import Calibration
 from mentha.providers.embedders import Embedders
-from mentha.recall import language, query, rank
+from mentha.recall import language, query, rank, spent
 from mentha.recall.query import Wording
 from mentha.recall.rank import Ranked
 from mentha.recall.words import query_words
 from mentha.store import chunks
 from mentha.store.chunks import ChunkRow, Key, Scope, Survey, VectorHit, WordHit
 from mentha.store.embedders import EmbedderRow
+from mentha.store.meter import Meter
 from mentha.store.pool import Database, Tx, floats
 
 Mode = Literal["text", "vector", "hybrid"]
@@ -97,6 +98,7 @@ class _Search:
     """A search after its survey; `words` are the query's."""
 
     database: Database
+    meter: Meter
     tenant: UUID
     scope: Scope
     wanted: Query
@@ -131,10 +133,11 @@ class _Near:
     hits: list[VectorHit] = field(default_factory=list[VectorHit])
 
 
-async def search(database: Database, embedders: Embedders, tenant: UUID, scope: Scope, wanted: Query) -> Result:
+async def search(database: Database, embedders: Embedders, meter: Meter, tenant: UUID, scope: Scope, wanted: Query) -> Result:
     """Find the chunks that answer a query, among the docs of the owners in `scope`.
 
-    A vector that can't be made (its endpoint fails) does not fail the search: it goes by words alone then, and says so.
+    A vector that can't be made (its endpoint fails) does not fail the search: it goes by words alone then, and says so. What it cost is
+    recorded before this returns.
 
     Raises:
         FieldInvalid: the caller's own vector does not fit the embedder.
@@ -145,7 +148,7 @@ async def search(database: Database, embedders: Embedders, tenant: UUID, scope: 
         survey = await chunks.survey(connection, tenant, scope, words, count_max=SMALL_CHUNKS_MAX + 1)
     if not survey.chunks:
         return Result([], [])
-    asked = _Search(database, tenant, scope, wanted, words, survey)
+    asked = _Search(database, meter, tenant, scope, wanted, words, survey)
     by_words, near = await _gather(asked, embedders)
     return await _best(asked, by_words, near)
 
@@ -168,9 +171,9 @@ def reference(hit: Found, *, include_embeddings: bool) -> JsonObject:
     }
 
 
-async def _embed(embedders: Embedders, survey: Survey, wanted: Query) -> tuple[_Sought | None, list[str]]:
+async def _embed(embedders: Embedders, asked: _Search) -> tuple[_Sought | None, list[str]]:
     """The query's vector, or None and why."""
-    row = survey.embedder
+    row, wanted = asked.survey.embedder, asked.wanted
     if row is None:
         return None, ["the documents have no vectors yet: they were searched by words alone"]
     calibration = Calibration(row.related_at, row.unrelated_at)
@@ -190,7 +193,8 @@ async def _embed(embedders: Embedders, survey: Survey, wanted: Query) -> tuple[_
             )
         return _Sought(row, (given / length).astype(">f2").tobytes(), calibration), []
     try:
-        made = await embedders.get(row.name).queries(wanted.vector_texts or [wanted.text])
+        async with spent.charged(asked.meter, asked.tenant) as calls:
+            made = await embedders.get(row.name).queries(wanted.vector_texts or [wanted.text], calls=calls)
     except (ProviderError, ConfigInvalid, Unavailable) as error:
         emit(RecallDegraded(embedder=row.name, reason=error.reason))
         return None, [f"the embedder `{row.name}` failed ({error.reason}): the documents were searched by words alone"]
@@ -226,7 +230,7 @@ async def _both(one: Coroutine[Any, Any, A], other: Coroutine[Any, Any, B]) -> t
 
 
 async def _by_meaning(asked: _Search, embedders: Embedders) -> _Near:
-    sought, warnings = await _embed(embedders, asked.survey, asked.wanted)
+    sought, warnings = await _embed(embedders, asked)
     if sought is None:
         return _Near(warnings=warnings)
     given = (asked.tenant, asked.scope, sought.embedder, sought.vector)

@@ -192,8 +192,8 @@ def _docs_of(runtime: Any, kind: OwnerKind) -> dict[str, Operation]:
 
 
 def _embed(runtime: Any) -> Operation:
-    async def run(_: Caller, given: JsonObject) -> JsonValue:
-        return await docs_api.vectors_of(runtime, checked(EmbedQueryRequest, given))
+    async def run(caller: Caller, given: JsonObject) -> JsonValue:
+        return await docs_api.vectors_of(runtime, caller.tenant, checked(EmbedQueryRequest, given))
 
     return run
 

@@ -25,6 +25,11 @@ def owner_of(kind: OwnerKind, owner_id: UUID) -> str:
     return f"{kind[0]}{owner_id.hex}"
 
 
+def agent_of(owner: str) -> UUID | None:
+    """The agent that `owner_of` made this of; None for a user's."""
+    return UUID(owner[1:]) if owner.startswith("a") else None
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """Where to search.

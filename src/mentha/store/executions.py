@@ -31,6 +31,7 @@ class NewExecution:
         idempotency_key: the client's name for the request, whose digest is `request_digest`.
         scheduled_at: the time of its schedule that it is for.
         depth: how many executions stand above it, each started by a tool of the one above.
+        key_id: what its prompts cost counts for this key.
     """
 
     id: UUID
@@ -47,6 +48,7 @@ class NewExecution:
     schedule_id: UUID | None = None
     scheduled_at: datetime | None = None
     depth: int = 0
+    key_id: UUID | None = None
 
 
 CURRENT = "SELECT x.version, x.agent_id FROM tasks x WHERE x.tenant_id = $1 AND x.id = $2"
@@ -102,8 +104,8 @@ async def definition(tx: Tx, tenant: UUID, task_id: UUID, version: int) -> Defin
 INSERT = f"""
 INSERT INTO executions AS x
     (tenant_id, id, task_id, task_version, agent_id, interpreter, input, metadata, session_id, user_id, idempotency_key, request_digest,
-     schedule_id, scheduled_at, depth, ready_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, now())
+     schedule_id, scheduled_at, depth, key_id, ready_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, now())
 ON CONFLICT DO NOTHING
 RETURNING {COLUMNS}
 """
@@ -135,6 +137,7 @@ async def create(tx: Tx, tenant: UUID, new: NewExecution) -> Execution | None:
         new.schedule_id,
         new.scheduled_at,
         new.depth,
+        new.key_id,
     )
     return _execution(row) if row else None
 

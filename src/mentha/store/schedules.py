@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from mentha.auth import caller
 from mentha.core.errors import Conflict, NotFound
 from mentha.core.ids import new_id
 from mentha.store.paging import ordered, statement
@@ -15,13 +16,13 @@ COLUMNS = """x.id, x.task_id, x.name, x.cron, x.timezone, x.input, x.metadata, x
     x.updated_at"""
 LOCK_TASK = "SELECT (SELECT count(*) FROM schedules s WHERE s.tenant_id = $1 AND s.task_id = $2) FROM tasks t WHERE t.tenant_id = $1 AND t.id = $2 FOR UPDATE"
 INSERT = f"""
-INSERT INTO schedules AS x (tenant_id, id, task_id, name, cron, timezone, input, metadata, paused, next_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING {COLUMNS}
+INSERT INTO schedules AS x (tenant_id, id, task_id, name, cron, timezone, input, metadata, paused, next_at, key_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING {COLUMNS}
 """
 
 
 async def create(tx: Tx, tenant: UUID, task_id: UUID, new: CreateScheduleRequest, *, next_at: datetime | None) -> Schedule:
-    """Store a new schedule of a task, due at `next_at`. Needs a transaction around it.
+    """Store a new schedule of a task, due at `next_at`; what it starts counts for the caller's key. Needs a transaction around it.
 
     Raises:
         NotFound: no such task.
@@ -32,7 +33,7 @@ async def create(tx: Tx, tenant: UUID, task_id: UUID, new: CreateScheduleRequest
         raise NotFound("Task not found during create")
     if count >= SCHEDULES_MAX:
         raise Conflict(f"a task has at most {SCHEDULES_MAX} schedules")
-    return _schedule(await tx.fetchrow(INSERT, tenant, new_id(), task_id, *_fields(new), next_at), "create")
+    return _schedule(await tx.fetchrow(INSERT, tenant, new_id(), task_id, *_fields(new), next_at, caller.key_id.get()), "create")
 
 
 GET = f"SELECT {COLUMNS} FROM schedules x WHERE x.tenant_id = $1 AND x.task_id = $2 AND x.id = $3"

@@ -26,12 +26,13 @@ class NewUsage:
     """One call of a provider.
 
     Attributes:
-        kind: what it was for: `chat`, `response`, `summary`, `gateway`, `step`.
+        kind: what it was for: `chat`, `response`, `summary`, `gateway`, `step`, `embedding`.
         ok: whether there was an answer; a call that failed has no tokens.
         estimated: the provider told no tokens, they were counted here.
         cost: US dollars, None where the price is not known.
-        key_id: of the request that it was made for.
-        step: the key of the execution's step.
+        agent_id, session_id, execution_id, step: in the course of what it was made, as `auth/caller.py` has it unless told; the step by
+            its key.
+        key_id: of the request, or of the execution, that it was made for; likewise.
     """
 
     kind: str
@@ -42,10 +43,10 @@ class NewUsage:
     completion_tokens: int = 0
     estimated: bool = False
     cost: float | None = None
-    agent_id: UUID | None = None
-    session_id: UUID | None = None
-    execution_id: UUID | None = None
-    step: str | None = None
+    agent_id: UUID | None = field(default_factory=lambda: caller.work.get().agent_id)
+    session_id: UUID | None = field(default_factory=lambda: caller.work.get().session_id)
+    execution_id: UUID | None = field(default_factory=lambda: caller.work.get().execution_id)
+    step: str | None = field(default_factory=lambda: caller.work.get().step)
     key_id: UUID | None = field(default_factory=caller.key_id.get)
     id: UUID = field(default_factory=new_id)
 

@@ -65,12 +65,13 @@ class Claimed:
     created_at: datetime
     updated_at: datetime
     depth: int = 0
+    key_id: UUID | None = None
 
 
 CLAIM = "SELECT c.others, c.execution_id FROM claim_executions($1, $2, $3, $4, $5) c"
 CLAIMED = """
 SELECT e.id, e.task_id, e.task_version, e.agent_id, e.session_id, e.user_id, e.status, e.input, e.metadata, e.epoch, e.seq, e.transition_count,
-    e.snapshot, e.snapshot_seq, e.created_at, e.updated_at, e.depth
+    e.snapshot, e.snapshot_seq, e.created_at, e.updated_at, e.depth, e.key_id
 FROM executions e WHERE e.tenant_id = $1 AND e.id = ANY($2::uuid[]) AND e.owner = $3 ORDER BY e.created_at, e.id
 """
 
@@ -220,16 +221,17 @@ async def progress(tx: Tx, keys: Sequence[tuple[UUID, UUID]]) -> dict[tuple[UUID
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A schedule that is due, with its tenant and the time of the database."""
+    """A schedule that is due, with its tenant, the time of the database, and the key that it was made with."""
 
     tenant_id: UUID
     now: datetime
+    key_id: UUID | None
     schedule: Schedule
 
 
 ANY_SCHEDULE_DUE = "SELECT EXISTS (SELECT FROM schedules WHERE next_at <= now())"
 TAKE_SCHEDULES = f"""
-SELECT x.tenant_id, now() AS now, {schedules.COLUMNS} FROM schedules x
+SELECT x.tenant_id, now() AS now, x.key_id, {schedules.COLUMNS} FROM schedules x
 WHERE x.next_at <= now() ORDER BY x.next_at LIMIT $1 FOR UPDATE SKIP LOCKED
 """
 
@@ -242,4 +244,4 @@ async def any_schedule_due(tx: Tx) -> bool:
 async def take_schedules(tx: Tx, *, limit: int) -> list[Due]:
     """Schedules that are due, longest first; nobody else gets them until the transaction ends."""
     rows = await tx.fetch(TAKE_SCHEDULES, limit)
-    return [Due(row["tenant_id"], row["now"], Schedule.model_validate(dict(row))) for row in rows]
+    return [Due(row["tenant_id"], row["now"], row["key_id"], Schedule.model_validate(dict(row))) for row in rows]

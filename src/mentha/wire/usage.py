@@ -9,7 +9,7 @@ from pydantic import Field
 from mentha.wire.common import Wire
 
 Group = Literal["day", "hour", "model", "provider", "kind", "agent", "session", "execution", "step", "key"]
-Kind = Literal["chat", "response", "summary", "gateway", "step"]
+Kind = Literal["chat", "response", "summary", "gateway", "step", "embedding"]
 GROUPS_AT_ONCE_MAX = 4
 
 

@@ -16,6 +16,7 @@ class RunContext:
         around: what expressions can name of the surroundings; no secret in it is open.
         epoch: of the claim, for what has to tell two workers apart.
         depth: how many executions stand above it, each started by a tool of the one above.
+        key_id: what it costs counts for this key.
     """
 
     tenant: UUID
@@ -24,3 +25,4 @@ class RunContext:
     around: Surroundings
     epoch: int = 0
     depth: int = 0
+    key_id: UUID | None = None

@@ -260,7 +260,7 @@ class Runs:
             await reader.read(sessions.get, claimed.session_id),
             await reader.read(_tools, claimed.agent_id) or [],
         )
-        return RunContext(tenant, claimed.id, plan, around, claimed.epoch, claimed.depth)
+        return RunContext(tenant, claimed.id, plan, around, claimed.epoch, claimed.depth, claimed.key_id)
 
     def _spawn(self, run: Run) -> None:
         tenant = run.context.tenant

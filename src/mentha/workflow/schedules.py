@@ -64,7 +64,14 @@ async def sweep(runtime: Any) -> None:
 async def _fire(runtime: Any, tx: Tx, due: Due) -> None:
     tenant, schedule = due.tenant_id, due.schedule
     error: str | None = None
-    wanted = Wanted(schedule.task_id, schedule.input, schedule.metadata or {}, schedule_id=schedule.id, scheduled_at=schedule.next_at)
+    wanted = Wanted(
+        schedule.task_id,
+        schedule.input,
+        schedule.metadata or {},
+        schedule_id=schedule.id,
+        scheduled_at=schedule.next_at,
+        key_id=due.key_id,
+    )
     try:
         async with tx.transaction():
             await start.create_in(tx, tenant, wanted, runtime.plans)

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from mentha.auth import caller
 from mentha.core.errors import BadRequest, Conflict
 from mentha.core.ids import new_id
 from mentha.core.json import JsonObject
@@ -29,6 +30,7 @@ class Wanted:
         digest: of the request, to tell the same one from another.
         schedule_id, scheduled_at: of the schedule that wants it.
         depth: how many executions stand above it.
+        key_id: what its prompts cost counts for this key.
     """
 
     task_id: UUID
@@ -41,6 +43,7 @@ class Wanted:
     schedule_id: UUID | None = None
     scheduled_at: datetime | None = None
     depth: int = 0
+    key_id: UUID | None = field(default_factory=caller.key_id.get)
 
 
 async def create(runtime: Any, tenant: UUID, wanted: Wanted) -> Execution:
@@ -88,6 +91,7 @@ async def create_in(tx: Tx, tenant: UUID, wanted: Wanted, plans: Plans) -> Execu
         schedule_id=wanted.schedule_id,
         scheduled_at=wanted.scheduled_at,
         depth=wanted.depth,
+        key_id=wanted.key_id,
     )
     return await executions.create(tx, tenant, new)
 

@@ -18,6 +18,8 @@ from functools import partial
 from uuid import UUID
 
 from mentha import observe
+from mentha.auth import caller
+from mentha.auth.caller import Work
 from mentha.core.errors import ExpressionFailed, MenthaError
 from mentha.core.ids import new_id
 from mentha.core.json import dumps
@@ -66,6 +68,7 @@ class Effects:
     async def run(self, run: RunContext, state: State, command: Command) -> Done | Fail:
         """What a command gives. Never raises but for a cancellation, which stops the call where it is.
 
+        Needs a task of its own: what it does is recorded for its execution (`auth/caller.py`).
         A command whose frame leaves `state` is to be cancelled; what it gives until then counts for nothing.
 
         Returns:
@@ -77,6 +80,7 @@ class Effects:
             frame = state.frames[command.frame]
             names = Names(state, frame, run.around)
             job = Job(self._parts, run, command, hidden, names, frame.step["label"], partial(self._secrets.of, run))
+            _account(job)
             result = await self._done(job)
             return await _closed(result, hidden)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is a failure of this step alone
@@ -117,6 +121,14 @@ class Effects:
             self._users[execution_id] -= 1
             if not self._users[execution_id]:
                 del self._users[execution_id], self._slots[execution_id]
+
+
+def _account(job: Job) -> None:
+    """Whatever request happened to wake the worker: from here on it is this execution whose calls are recorded."""
+    around = job.run.around
+    session_id = UUID(around.session["id"]) if around.session else None
+    caller.key_id.set(job.run.key_id)
+    caller.work.set(Work(UUID(around.agent["id"]), session_id, job.run.execution_id, job.key))
 
 
 async def _closed(result: Done, hidden: Hidden) -> Done:

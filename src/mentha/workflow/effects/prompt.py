@@ -75,7 +75,7 @@ class _Asking:
         return self.job.parts.providers.cost(self.route, usage.prompt_tokens, usage.completion_tokens)
 
     def _spent(self, usage: Usage | None) -> NewUsage:
-        run, told = self.job.run, usage or Usage(0, 0, 0)
+        told = usage or Usage(0, 0, 0)
         return NewUsage(
             kind="step",
             ok=usage is not None,
@@ -84,12 +84,6 @@ class _Asking:
             prompt_tokens=told.prompt_tokens,
             completion_tokens=told.completion_tokens,
             cost=self.cost(told),
-            agent_id=UUID(run.around.agent["id"]),
-            session_id=UUID(run.around.session["id"]) if run.around.session else None,
-            execution_id=run.execution_id,
-            step=self.job.key,
-            # Whatever request happened to wake the worker, this is not its call.
-            key_id=None,
         )
 
 
