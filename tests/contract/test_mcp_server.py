@@ -68,6 +68,8 @@ async def test_program_searches_chats_and_runs_tasks_over_mcp(
         assert (ran["status"], ran["output"]) == ("succeeded", {"n": 42})
         assert await value(client, "get_execution", execution_id=ran["execution_id"]) == ran
     assert await history_of(sdk, said["session_id"]) == [("user", "hi"), ("assistant", "ok: hi"), ("user", "on"), ("assistant", "ok: on")]
+    spent = (await raw.get("/usage", params={"group_by": ["key", "kind"], "kind": "chat"})).json()["groups"]
+    assert [(group["key_id"] is not None, group["requests"]) for group in spent] == [(True, 2)]
 
 
 async def test_another_tenants_things_are_not_found_over_mcp(
