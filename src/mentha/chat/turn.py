@@ -150,7 +150,7 @@ async def _run(parts: Parts, request: TurnRequest, push: Callable[[bytes], None]
     if form is not None:
         request = replace(request, session_id=await form.place(parts.database))
     context = await load(parts.database, request.tenant, request.session_id, request.chat)
-    caller.work.set(replace(caller.work.get(), agent_id=UUID(context.agent["id"]), session_id=request.session_id))
+    _account(context)
     recalled = await recall(parts.database, parts.embedders, parts.meter, request.tenant, context, request.chat)
     drafted = await _drafted(parts, request.tenant, context, recalled, request.chat)
     if form is not None:
@@ -216,6 +216,7 @@ async def render(parts: Parts, tenant: UUID, session_id: UUID, request: ChatInpu
         NotFound, BadRequest, FieldInvalid, TemplateFailed: as `run`.
     """
     context = await load(parts.database, tenant, session_id, request)
+    _account(context)
     recalled = await recall(parts.database, parts.embedders, parts.meter, tenant, context, request)
     drafted = await _drafted(parts, tenant, context, recalled, request)
     route = None
@@ -224,6 +225,11 @@ async def render(parts: Parts, tenant: UUID, session_id: UUID, request: ChatInpu
         with contextlib.suppress(ProviderError):
             route = await _route(parts, tenant, context, drafted.model)
     return await prepare(parts, tenant, context, drafted, route), recalled
+
+
+def _account(context: Context) -> None:
+    """From here on what is recorded is this session's; where an execution asks for the turn, it stays that one's as well."""
+    caller.work.set(replace(caller.work.get(), agent_id=UUID(context.agent["id"]), session_id=UUID(context.session["id"])))
 
 
 async def _drafted(parts: Parts, tenant: UUID, context: Context, recalled: Recalled, request: ChatInput) -> Drafted:
