@@ -14,6 +14,7 @@ import pytest
 from mentha.auth.vault import fingerprint, parse_key
 from mentha.core.ids import new_id
 from tests.support import wild_server
+from tests.support.databases import KEEPS_WAITING
 from tests.support.model_server import ModelServerHandle, text, tool_calls
 from tests.support.server import ServerProcess, clean_environ, running
 from tests.support.talk import DEADLINE_S, Client, mentha, new_session, say, talking, until
@@ -285,8 +286,8 @@ async def test_rotation_that_is_killed_amid_its_work_leaves_all_readable_and_goe
                 async with holding.transaction():
                     await holding.execute("SELECT FROM secrets WHERE name = 's240' FOR UPDATE")
                     rotating = begun(tmp_path, database_dsn)
-                    waiting = "SELECT true FROM pg_locks WHERE NOT granted"
-                    await until(lambda: rotating.poll() is not None or watching.fetchval(waiting))
+                    holder = holding.get_server_pid()
+                    await until(lambda: rotating.poll() is not None or watching.fetchval(KEEPS_WAITING, holder))
                     assert rotating.poll() is None
                     rotating.kill()
                     rotating.wait(DEADLINE_S)

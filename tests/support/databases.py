@@ -14,6 +14,8 @@ from mentha.core.ids import new_id
 from mentha.store import embedded, migrate
 
 TEMPLATE = "mentha"
+# Whether somebody waits for a lock that the backend $1 has. Other tests' databases are in the same cluster, and so are their locks.
+KEEPS_WAITING = "SELECT EXISTS (SELECT FROM pg_stat_activity a WHERE $1 = ANY (pg_blocking_pids(a.pid)))"
 
 
 class Cluster:

@@ -14,6 +14,7 @@ from mentha.core.ids import new_id
 from mentha.store import encryption_keys, pool, secrets, tenants
 from mentha.wire.common import Page
 from mentha.wire.secrets import CreateSecretRequest, PatchSecretRequest, UpdateSecretRequest
+from tests.support.databases import KEEPS_WAITING
 from tests.support.transactions import new_tenant, refusal
 from tests.support.vaults import KEY, OTHER_KEY, make_vault
 
@@ -184,7 +185,7 @@ async def test_writer_that_meets_a_change_of_the_key_waits_for_it_and_uses_the_n
             async with database.transaction() as changing:
                 await encryption_keys.switch(changing, fingerprint(OTHER_KEY))
                 creating = asyncio.create_task(_create(database, tenant, vault))
-                while not await watching.fetchval("SELECT true FROM pg_locks WHERE NOT granted"):
+                while not await watching.fetchval(KEEPS_WAITING, changing.get_server_pid()):
                     assert not creating.done()
             secret = await creating
             assert await watching.fetchval("SELECT key_id FROM secrets WHERE id = $1", secret) == fingerprint(OTHER_KEY)
@@ -202,7 +203,7 @@ async def test_change_of_the_key_waits_for_writers_that_use_the_old_one(database
             async with database.transaction() as writing:
                 await secrets.create(writing, tenant, request(), vault=vault)
                 changing = asyncio.create_task(_switch(database))
-                while not await watching.fetchval("SELECT true FROM pg_locks WHERE NOT granted"):
+                while not await watching.fetchval(KEEPS_WAITING, writing.get_server_pid()):
                     assert not changing.done()
             await changing
             rows = await encryption_keys.others(watching, fingerprint(OTHER_KEY), after=(UUID(int=0), UUID(int=0)), rows_max=10)
