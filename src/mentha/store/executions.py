@@ -28,7 +28,7 @@ class NewExecution:
 
     Attributes:
         interpreter: what the plan of that version was made for.
-        idempotency_key: the client's name for the request, whose digest is `request_digest`.
+        idempotency_key: the client's name for the request, whose digest is `request_digest`; or that of a call of a tool, without one.
         scheduled_at: the time of its schedule that it is for.
         depth: how many executions stand above it, each started by a tool of the one above.
         key_id: what its prompts cost counts for this key.
@@ -145,8 +145,8 @@ async def create(tx: Tx, tenant: UUID, new: NewExecution) -> Execution | None:
 FIND_KEY = "SELECT x.id, x.request_digest FROM executions x WHERE x.tenant_id = $1 AND x.idempotency_key = $2"
 
 
-async def find_key(tx: Tx, tenant: UUID, idempotency_key: str) -> tuple[UUID, bytes] | None:
-    """The execution that was made by a request with this key, and the digest of that request."""
+async def find_key(tx: Tx, tenant: UUID, idempotency_key: str) -> tuple[UUID, bytes | None] | None:
+    """The execution that was made under this key, and the digest of its request."""
     row = await tx.fetchrow(FIND_KEY, tenant, idempotency_key)
     return (row["id"], row["request_digest"]) if row else None
 
