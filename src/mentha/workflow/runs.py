@@ -22,12 +22,12 @@ from mentha.core.config import Settings
 from mentha.core.errors import MenthaError, NotFound, Unavailable
 from mentha.core.ids import new_id
 from mentha.core.json import JsonObject
-from mentha.observe.events import ExecutionBroke, ExecutionEnded, ExecutionsFreed, SweepFailed
+from mentha.observe.events import ExecutionBroke, ExecutionEnded, ExecutionGivenUp, ExecutionsFreed, SweepFailed
 from mentha.store import agents, delivery, executions, queue, sessions, tools, transitions, users, workers
 from mentha.store.pool import Database, Tx
 from mentha.store.queue import Job
 from mentha.store.transitions import Fence, Outcome
-from mentha.store.workers import Claimed
+from mentha.store.workers import Claimed, Freed
 from mentha.wire.common import Page
 from mentha.workflow import journal
 from mentha.workflow.context import RunContext
@@ -56,6 +56,9 @@ FAULTS_MAX = 5
 FAULT_PAUSE_S = 2.0
 FAULTS_KEPT_MAX = 1_000
 CANCEL_S = 5.0
+# Workers in a row that died with a run which got no further: it is what they die of, or may as well be.
+DEATHS_MAX = 5
+DEATH_PAUSE_S = 1.0
 AGENT_TOOLS_MAX = 1_000
 
 
@@ -192,13 +195,16 @@ class Runs:
         if not self._is_taking:
             return
         async with self._database.connection() as tx:
-            freed = await workers.free_dead(tx)
+            freed = await workers.free_dead(tx, pause_s=DEATH_PAUSE_S)
+            for each in freed:
+                if each.deaths >= DEATHS_MAX:
+                    await self._give_up(tx, each)
             strays = await workers.free_strays(tx, self._worker, [run for _, run in self._tasks], older_than_s=STRAY_S)
             quiet = [run.key for run, _ in self._tasks.values() if run.quiet_s > QUIET_S]
             standing = await workers.standing(tx, quiet) if quiet else []
             due = await workers.due_tenants(tx, limit=TENANTS_LOOKED_AT_MAX) if self.has_room else []
         if freed or strays:
-            observe.emit(ExecutionsFreed(of_dead_workers=freed, of_this_one=strays))
+            observe.emit(ExecutionsFreed(of_dead_workers=len(freed), of_this_one=strays))
         for each in standing:
             running = self._tasks.get((each.tenant_id, each.id))
             if running is not None and not running[0].hear(each.epoch, each.seq, each.owner):
@@ -207,6 +213,16 @@ class Runs:
         for tenant in due:
             if tenant not in self._capped or not self._by_tenant[tenant]:
                 self.nudge(tenant)
+
+    async def _give_up(self, tx: Tx, freed: Freed) -> None:
+        message = (
+            f"{freed.deaths} processes in a row ended by force while they ran this execution, and it got no further: "
+            "look whether the step at which it ends takes too much memory"
+        )
+        metadata: JsonObject = {"error": {"message": message, "kind": "worker_died"}}
+        if await workers.give_up(tx, freed, message, metadata=metadata, scope_id=main_scope(freed.id)):
+            observe.emit(ExecutionGivenUp(deaths=freed.deaths))
+            self._watch.tell(freed.tenant_id, freed.id)
 
     async def _claim(self) -> None:
         """Take runs of hungry tenants in turn, as long as there is room."""
