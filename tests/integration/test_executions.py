@@ -148,6 +148,21 @@ async def test_loop_that_gathers_too_much_fails_before_it_has_gathered_all(
     assert (await engine.until(tenant, fine, "succeeded")).output == [1] * 40
 
 
+async def test_execution_with_too_many_transitions_fails_whatever_handles_errors(
+    engine: Engine, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine.runtime.runs, "_settings", engine.runtime.settings.model_copy(update={"execution_transitions_max": 500}))
+    loop = over("$ list(range(1_000))", evaluate("$ _"))
+    endless = await engine.start(tenant, {**step("try_catch", **{"try": [loop], "catch": [evaluate(1)]}), "on_error": [evaluate(2)]})
+    fine = await engine.start(tenant, over("$ list(range(200))", evaluate("$ _")))
+    failed = await engine.until(tenant, endless, "failed")
+    assert "more than 500 lines" in (failed.error or "")
+    assert 500 <= (failed.transition_count or 0) < 1_000
+    log = await engine.log(tenant, endless)
+    assert (log[-1].type, log[-1].metadata["error"]["kind"]) == ("error", "too_long")
+    await engine.until(tenant, fine, "succeeded")
+
+
 async def test_step_that_fails_for_a_passing_reason_is_repeated(engine: Engine, tenant: UUID) -> None:
     retried = {**tool("flaky"), "retry": {"attempts_max": 3, "delay_s": 0.01, "factor": 1, "delay_max_s": 1}}
     run = await engine.start(tenant, retried)
@@ -232,8 +247,12 @@ async def _is_at(engine: Engine, tenant: UUID, run: UUID, output: Any) -> bool:
 async def test_sleep_holds_no_worker_and_ends_in_time(engine: Engine, tenant: UUID) -> None:
     short, long = await engine.start(tenant, sleep(0.05), evaluate(1)), await engine.start(tenant, sleep(1.5), evaluate(2))
     await engine.until(tenant, short, "succeeded")
+
+    async def is_taken() -> bool:
+        return (await engine.get(tenant, long)).status != "queued"
+
+    await until(is_taken)
     await until(lambda: engine.runtime.runs.count == 0)
-    assert (await engine.get(tenant, long)).status in ("starting", "running")
     done = await engine.until(tenant, long, "succeeded")
     log = await engine.log(tenant, long)
     assert (done.output, types(log)) == (2, ["init", "step", "finish"])

@@ -87,12 +87,17 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What runs work with."""
+    """What runs work with.
+
+    Attributes:
+        rows_max: of one execution; with more it fails.
+    """
 
     database: Database
     effects: Effects
     watch: Watch
     clock: Clock
+    rows_max: int
 
 
 class Run:
@@ -170,6 +175,9 @@ class Run:
         self._news.clear()
         if self._is_stale:
             await self._read_again()
+        if self.state.seq > self._parts.rows_max and not self.state.ended:
+            message = f"its log has more than {self._parts.rows_max:,} lines, which is the most: `execution_transitions_max` of the server"
+            self._follow([interpreter.stopped(self.state, message, "too_long", self._parts.clock.now())])
         after = self._settle()
         if after is None:
             await self._write("running")

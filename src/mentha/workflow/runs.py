@@ -250,8 +250,9 @@ class Runs:
         if worker != self._worker or not self._is_taking:
             # Too late: whoever looks for strays, or for runs of the dead, frees them.
             return False
+        parts = Parts(self._database, self.effects, self._watch, self._clock, self._settings.execution_transitions_max)
         for claimed, context in zip(taken, contexts, strict=True):
-            self._spawn(Run(Parts(self._database, self.effects, self._watch, self._clock), context, claimed, worker))
+            self._spawn(Run(parts, context, claimed, worker))
         is_capped = has_more and len(taken) < limit
         (self._capped.add if is_capped else self._capped.discard)(tenant)
         return has_more and not is_capped
