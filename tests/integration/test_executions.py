@@ -148,6 +148,28 @@ async def test_loop_that_gathers_too_much_fails_before_it_has_gathered_all(
     assert (await engine.until(tenant, fine, "succeeded")).output == [1] * 40
 
 
+async def test_process_that_is_full_lets_no_large_execution_grow_until_another_has_let_go(
+    engine: Engine, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = journal.Memory(100_000, 20_000)
+    monkeypatch.setattr(engine.runtime.runs, "_memory", memory)
+    large, small = evaluate("$ 'x' * 9_000"), evaluate("$ 'x' * 4_000")
+    # What it keeps counts as well after it was parked, and read again.
+    first = await engine.start(tenant, *[large] * 10, wait(q=1), tool("gate", name="full"), evaluate(1))
+    await engine.until(tenant, first, "awaiting_input")
+    await until(lambda: memory.held_bytes == 0)
+    await change.resume(engine.runtime, tenant, first, Answer({"a": 1}, {}))
+    await until(lambda: engine.effects.held["full"] == 1)
+    assert memory.held_bytes > 90_000
+    failed = await engine.until(tenant, await engine.start(tenant, *[large] * 5, evaluate(1)), "failed")
+    assert "larger than 100,000 bytes" in (failed.error or "")
+    await engine.until(tenant, await engine.start(tenant, *[small] * 3, evaluate(1)), "succeeded")
+    engine.effects.gates["full"].set()
+    await engine.until(tenant, first, "succeeded")
+    await until(lambda: memory.held_bytes == 0)
+    await engine.until(tenant, await engine.start(tenant, *[large] * 5, evaluate(1)), "succeeded")
+
+
 async def test_execution_with_too_many_transitions_fails_whatever_handles_errors(
     engine: Engine, tenant: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:

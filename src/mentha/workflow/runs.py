@@ -31,6 +31,7 @@ from mentha.store.workers import Claimed, Freed
 from mentha.wire.common import Page
 from mentha.workflow import journal
 from mentha.workflow.context import RunContext
+from mentha.workflow.journal import Memory
 from mentha.workflow.names import Surroundings
 from mentha.workflow.plans import Plans
 from mentha.workflow.runner import Clock, Effects, Parts, Run
@@ -76,6 +77,7 @@ class Runs:
         self._watch = watch
         self._plans = plans
         self._clock = Clock()
+        self._memory = Memory(settings.executions_held_bytes_max, settings.executions_held_bytes_max // settings.executions_at_once_max)
         self._worker = new_id()
         self._lease_s = queue.LEASE_S
         self._tasks: dict[tuple[UUID, UUID], tuple[Run, asyncio.Task[None]]] = {}
@@ -250,7 +252,7 @@ class Runs:
         if worker != self._worker or not self._is_taking:
             # Too late: whoever looks for strays, or for runs of the dead, frees them.
             return False
-        parts = Parts(self._database, self.effects, self._watch, self._clock, self._settings.execution_transitions_max)
+        parts = Parts(self._database, self.effects, self._watch, self._clock, self._settings.execution_transitions_max, self._memory)
         for claimed, context in zip(taken, contexts, strict=True):
             self._spawn(Run(parts, context, claimed, worker))
         is_capped = has_more and len(taken) < limit
