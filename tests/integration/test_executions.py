@@ -15,6 +15,7 @@ from mentha.core.ids import new_id
 from mentha.server.runtime import Runtime, open_runtime
 from mentha.server.worker import HANDLERS, SWEEPS, Worker
 from mentha.store import executions, jobs, schedules, tenants, transitions
+from mentha.store.executions import NewExecution
 from mentha.wire.executions import Execution, ExecutionsPage
 from mentha.wire.schedules import CreateScheduleRequest
 from mentha.wire.transitions import Transition
@@ -426,6 +427,22 @@ async def test_execution_that_the_server_can_not_run_fails_after_some_attempts(
     failed = await engine.until(tenant, run, "failed")
     assert "something went wrong in the server" in (failed.error or "")
     assert types(await engine.log(tenant, run))[-1] == "error"
+
+
+async def test_execution_that_nothing_can_be_read_for_keeps_no_other_that_is_taken_with_it(
+    engine: Engine, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "FAULT_PAUSE_S", 0.001)
+    async with engine.runtime.database.transaction() as tx:
+        broken, fine = await new_task(tx, tenant, [evaluate(1)]), await new_task(tx, tenant, [evaluate(2)])
+        await tx.execute("UPDATE task_versions SET tools = '[1]' WHERE task_id = $1", broken)
+        ids = [new_id() for _ in range(4)]
+        for execution, task in zip(ids, [broken, fine, broken, fine], strict=True):
+            await executions.create(tx, tenant, NewExecution(execution, task, 1, new_id(), 1, {}, {}))
+    engine.runtime.runs.nudge(tenant)
+    assert [(await engine.until(tenant, execution, "succeeded")).output for execution in (ids[1], ids[3])] == [2, 2]
+    for execution in (ids[0], ids[2]):
+        assert "something went wrong in the server" in ((await engine.until(tenant, execution, "failed")).error or "")
 
 
 async def test_watcher_is_told_of_what_another_process_wrote_and_of_the_end_of_watching(engine: Engine, tenant: UUID) -> None:

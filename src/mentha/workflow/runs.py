@@ -13,6 +13,7 @@ import random
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -248,24 +249,36 @@ class Runs:
         worker, most = self._worker, self._settings.executions_per_tenant_max
         async with self._database.connection() as tx:
             taken, has_more = await workers.claim(tx, tenant, worker, limit=limit, tenant_max=most, interpreters=[INTERPRETER])
-        contexts = await self._contexts(tenant, taken)
+        made = await self._runs_of(tenant, taken, worker)
         if worker != self._worker or not self._is_taking:
             # Too late: whoever looks for strays, or for runs of the dead, frees them.
             return False
-        parts = Parts(self._database, self.effects, self._watch, self._clock, self._settings.execution_transitions_max, self._memory)
-        for claimed, context in zip(taken, contexts, strict=True):
-            self._spawn(Run(parts, context, claimed, worker))
+        for run in made:
+            if isinstance(run, Run):
+                self._spawn(run)
+        for claimed, run in zip(taken, made, strict=True):
+            if isinstance(run, Exception):
+                await self._broke(tenant, claimed.id, claimed.epoch, run)
         is_capped = has_more and len(taken) < limit
         (self._capped.add if is_capped else self._capped.discard)(tenant)
         return has_more and not is_capped
 
-    async def _contexts(self, tenant: UUID, taken: list[Claimed]) -> list[RunContext]:
-        """What each of these can see around it."""
+    async def _runs_of(self, tenant: UUID, taken: list[Claimed], worker: UUID) -> list[Run | Exception]:
+        """What runs each of these, with what it can see around it; or the fault of ours for which there is none."""
         if not taken:
             return []
+        parts = Parts(self._database, self.effects, self._watch, self._clock, self._settings.execution_transitions_max, self._memory)
+        made: list[Run | Exception] = []
         async with self._database.connection() as tx:
             reader = _Reader(tx, tenant)
-            return [await self._context(reader, claimed) for claimed in taken]
+            for claimed in taken:
+                try:
+                    made.append(Run(parts, await self._context(reader, claimed), claimed, worker))
+                except Unavailable:
+                    raise
+                except Exception as error:  # noqa: BLE001 - a fault around one must not keep the others
+                    made.append(error)
+        return made
 
     async def _context(self, reader: "_Reader", claimed: Claimed) -> RunContext:
         tenant = reader.tenant
@@ -297,7 +310,7 @@ class Runs:
             await run.advance()
             self._faults.pop(run.key, None)
         except Exception as error:  # noqa: BLE001 - a fault in one run must not end the others
-            await self._broke(run, error)
+            await self._broke(*run.key, run.context.epoch, error)
         if run.ended_as is not None:
             observe.emit(ExecutionEnded(status=run.ended_as, transitions=run.state.seq, took_s=time.perf_counter() - began))
 
@@ -318,11 +331,11 @@ class Runs:
         elif self._hungry:
             self.nudge(next(iter(self._hungry)))
 
-    async def _broke(self, run: Run, error: Exception) -> None:
+    async def _broke(self, tenant: UUID, execution_id: UUID, epoch: int, error: Exception) -> None:
         """A fault of ours in a run: it is tried again later, here or elsewhere, and fails where that does not help."""
-        tenant, execution_id = run.key
-        faults = self._faults.pop(run.key, 0) + 1
-        self._faults[run.key] = faults
+        key = (tenant, execution_id)
+        faults = self._faults.pop(key, 0) + 1
+        self._faults[key] = faults
         if len(self._faults) > FAULTS_KEPT_MAX:
             self._faults.popitem(last=False)
         reason, detail = delivery.reason_of(error)
@@ -332,7 +345,7 @@ class Runs:
                 if faults < FAULTS_MAX:
                     await workers.free(tx, tenant, execution_id, self._worker, after_s=FAULT_PAUSE_S * 2**faults)
                 else:
-                    await _fail(tx, run, self._worker, self._clock.now())
+                    await _fail(tx, tenant, execution_id, Fence(self._worker, epoch, 0), self._clock.now())
         self._watch.tell(tenant, execution_id)
 
 
@@ -369,15 +382,14 @@ async def handle(runtime: Any, job: Job) -> None:
     runtime.runs.nudge(UUID(bytes=job.payload))
 
 
-async def _fail(tx: Tx, run: Run, worker: UUID, now: float) -> None:
-    """End an execution that this server can't run."""
+async def _fail(tx: Tx, tenant: UUID, execution_id: UUID, fence: Fence, now: float) -> None:
+    """End an execution that this server can't run, whatever its log has grown to."""
     message = "something went wrong in the server; its log has the details"
-    tenant, execution_id = run.key
     held = await executions.look(tx, tenant, execution_id)
     if held is None:
         return
     row = Row("error", MAIN, 0, main_scope(execution_id), message, metadata={"error": {"message": message, "kind": "internal"}}, at=now)
-    fence = Fence(worker, run.context.epoch, held.seq)
+    fence = replace(fence, seq=held.seq)
     await transitions.commit(
         tx, tenant, execution_id, fence, Outcome("failed", message, ends=True, parks=True), [row], [journal.text_of(row)]
     )
