@@ -286,6 +286,15 @@ async def test_loop_that_starts_executions_starts_one_in_each_iteration(world: W
     assert len({first, *(each["id"] for each in ran.output)}) == 4
 
 
+async def test_step_around_that_is_tried_again_starts_executions_anew(world: World) -> None:
+    tenant, task = await child(world)
+    once_more = {"attempts_max": 3, "delay_s": 0, "factor": 1, "delay_max_s": 0}
+    body = [tool("begin", {"task_id": str(task), "input": {}}), step("error", message="it failed")]
+    ran = await world.run(with_tools([BEGIN], step("foreach", **{"in": "$ [1]", "do": body, "retry": once_more})), tenant=tenant)
+    assert "it failed" in ran.error
+    assert len({row.output["id"] for row in ran.log if row.type == "step"}) == 3
+
+
 async def test_documents_are_searched_and_texts_embedded(world: World) -> None:
     tenant = await world.tenant()
     agent = await world.agent(tenant)
