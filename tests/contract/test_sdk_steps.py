@@ -115,6 +115,34 @@ async def test_texts_are_rendered_by_the_form_that_they_have(free: AsyncJulep, a
     )
 
 
+async def test_task_tells_of_its_tools_without_their_secrets_and_of_its_workflows(free: AsyncJulep, agent: str) -> None:
+    headers = {"Authorization": "Bearer t0p", "X-Plain": "p"}
+    call = {"name": "call", "type": "api_call", "api_call": {"method": "GET", "url": "https://example.com", "headers": headers}}
+    inside = {"name": "inside", "type": "api_call", "api_call": {"method": "GET", "url": "https://example.com", "headers": headers}}
+    prompt = {"prompt": "hi", "tools": [inside]}
+    main = [
+        {
+            "evaluate": {
+                "tools": "$ [[t.name, t.type, t.spec.method, t.api_call == t.spec, t.inherited] for t in task.tools]",
+                "workflows": "$ [[w.name, [s.kind_ for s in w.steps]] for w in task.workflows]",
+                "inner": "$ task.workflows[1].steps[0].tools[0].name",
+                "plain": "$ task.tools[0].spec.headers['X-Plain']",
+                "has_secret": "$ 't0p' in dump_json([task.tools, task.workflows[1]])",
+                "inherit_tools": "$ task.inherit_tools",
+            }
+        }
+    ]
+    told = {
+        "tools": [["call", "api_call", "GET", True, False]],
+        "workflows": [["main", ["evaluate"]], ["sub", ["prompt"]]],
+        "inner": "inside",
+        "plain": "p",
+        "has_secret": False,
+        "inherit_tools": False,
+    }
+    await check(free, agent, (main, {}, told), tools=[call], sub=[prompt])
+
+
 async def test_names_tell_of_the_steps_before_and_of_what_is_around(free: AsyncJulep, agent: str) -> None:
     around = {
         "agent": "$ [agent.name, agent.metadata.colour]",

@@ -7,15 +7,18 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import pytest_asyncio
 
 from mentha import observe
 from mentha.observe.events import CommandBroke, Event
+from mentha.workflow.moves import Done
 from tests.support.effects import World, open_world
 from tests.support.flow import evaluate, plan, step
 from tests.support.model_server import ModelServer
+from tests.support.runs import new_task
 from tests.support.wild_server import Seen, WildServer, answer, saying, wild_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -250,6 +253,46 @@ async def test_system_tools_give_lists_bare_and_store_no_secret(world: World) ->
     async with world.runtime.database.connection() as connection:
         stored = await connection.fetchval("SELECT about FROM users WHERE tenant_id = $1", tenant)
     assert "‹secret:TOKEN:" in stored
+
+
+BEGIN = {"name": "begin", "type": "system", "system": {"resource": "execution", "operation": "create"}}
+
+
+async def child(world: World) -> tuple[UUID, UUID]:
+    """A tenant, and a task of its own that steps can start."""
+    tenant = await world.tenant()
+    await world.agent(tenant)
+    async with world.runtime.database.transaction() as tx:
+        return tenant, await new_task(tx, tenant, [])
+
+
+async def test_repetition_of_a_step_that_starts_an_execution_gets_the_same_one(world: World) -> None:
+    """Also where its arguments are made anew, and are others."""
+    tenant, task = await child(world)
+    main = tool("begin", {"task_id": str(task), "input": {"n": "$ random.random()"}})
+    ran = await world.begin(with_tools([BEGIN], main), tenant=tenant)
+    (command,) = ran.commands()
+    first, again = [await asyncio.create_task(world.effects.run(ran.context, ran.state, command)) for _ in range(2)]
+    assert isinstance(first, Done)
+    assert first == again
+
+
+async def test_loop_that_starts_executions_starts_one_in_each_iteration(world: World) -> None:
+    tenant, task = await child(world)
+    body = tool("begin", {"task_id": str(task), "input": {}})
+    loop = step("map_reduce", over="$ range(3)", map=[body], reduce=None, initial=[], parallelism=None)
+    ran = await world.run(with_tools([BEGIN], body, loop), tenant=tenant)
+    first = ran.log[1].output["id"]
+    assert len({first, *(each["id"] for each in ran.output)}) == 4
+
+
+async def test_step_around_that_is_tried_again_starts_executions_anew(world: World) -> None:
+    tenant, task = await child(world)
+    once_more = {"attempts_max": 3, "delay_s": 0, "factor": 1, "delay_max_s": 0}
+    body = [tool("begin", {"task_id": str(task), "input": {}}), step("error", message="it failed")]
+    ran = await world.run(with_tools([BEGIN], step("foreach", **{"in": "$ [1]", "do": body, "retry": once_more})), tenant=tenant)
+    assert "it failed" in ran.error
+    assert len({row.output["id"] for row in ran.log if row.type == "step"}) == 3
 
 
 async def test_documents_are_searched_and_texts_embedded(world: World) -> None:

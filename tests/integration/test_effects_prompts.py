@@ -13,6 +13,7 @@ from mentha.workflow.moves import Done
 from tests.support.effects import Running, World, open_world
 from tests.support.flow import evaluate, plan, step
 from tests.support.model_server import ModelServer, error, hang, text, tool_calls
+from tests.support.runs import new_task
 from tests.support.wild_server import answer, saying, wild_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -214,6 +215,28 @@ async def test_neither_another_attempt_nor_another_worker_repeats_a_call_that_ha
         assert again.value["output"] == "done once more"
         assert (len(outside.seen), len(models.requests)) == (1, 4)
         assert outside.seen[0].headers["idempotency-key"].startswith(f"{ran.context.execution_id}/")
+
+
+async def test_call_of_a_prompt_that_is_made_again_starts_no_second_execution(world: World, models: ModelServer) -> None:
+    """Two in one round and one in the next, then a crash before it was known how any of them ended."""
+    tenant = await world.tenant()
+    await world.agent(tenant)
+    async with world.runtime.database.transaction() as tx:
+        task = await new_task(tx, tenant, [])
+    begin = {"name": "begin", "description": None, "type": "system", "system": {"resource": "execution", "operation": "create"}}
+    call = ("begin", {"task_id": str(task)})
+    models.script("gpt-x", tool_calls([call, call]), tool_calls([call]), text("once"), text("again"))
+    ran = await world.begin(acting(begin), tenant=tenant)
+    (command,) = ran.commands()
+    made: list[Any] = []
+    for _ in range(2):
+        done = await asyncio.create_task(world.effects.run(ran.context, ran.state, command))
+        assert isinstance(done, Done)
+        made.append([json.loads(each["content"])["id"] for each in done.value["output"]["messages"] if each["role"] == "tool"])
+        async with world.runtime.database.connection() as tx:
+            await tx.execute("UPDATE tool_calls SET state = 'running', result = NULL WHERE tenant_id = $1", tenant)
+    assert len(set(made[0])) == 3
+    assert made[0] == made[1]
 
 
 async def _begun_again(world: World, ran: Running) -> Running:

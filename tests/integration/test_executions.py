@@ -15,6 +15,7 @@ from mentha.core.ids import new_id
 from mentha.server.runtime import Runtime, open_runtime
 from mentha.server.worker import HANDLERS, SWEEPS, Worker
 from mentha.store import executions, jobs, schedules, tenants, transitions
+from mentha.store.executions import NewExecution
 from mentha.wire.executions import Execution, ExecutionsPage
 from mentha.wire.schedules import CreateScheduleRequest
 from mentha.wire.transitions import Transition
@@ -148,6 +149,43 @@ async def test_loop_that_gathers_too_much_fails_before_it_has_gathered_all(
     assert (await engine.until(tenant, fine, "succeeded")).output == [1] * 40
 
 
+async def test_process_that_is_full_lets_no_large_execution_grow_until_another_has_let_go(
+    engine: Engine, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = journal.Memory(100_000, 20_000)
+    monkeypatch.setattr(engine.runtime.runs, "_memory", memory)
+    large, small = evaluate("$ 'x' * 9_000"), evaluate("$ 'x' * 4_000")
+    # What it keeps counts as well after it was parked, and read again.
+    first = await engine.start(tenant, *[large] * 10, wait(q=1), tool("gate", name="full"), evaluate(1))
+    await engine.until(tenant, first, "awaiting_input")
+    await until(lambda: memory.held_bytes == 0)
+    await change.resume(engine.runtime, tenant, first, Answer({"a": 1}, {}))
+    await until(lambda: engine.effects.held["full"] == 1)
+    assert memory.held_bytes > 90_000
+    failed = await engine.until(tenant, await engine.start(tenant, *[large] * 5, evaluate(1)), "failed")
+    assert "larger than 100,000 bytes" in (failed.error or "")
+    await engine.until(tenant, await engine.start(tenant, *[small] * 3, evaluate(1)), "succeeded")
+    engine.effects.gates["full"].set()
+    await engine.until(tenant, first, "succeeded")
+    await until(lambda: memory.held_bytes == 0)
+    await engine.until(tenant, await engine.start(tenant, *[large] * 5, evaluate(1)), "succeeded")
+
+
+async def test_execution_with_too_many_transitions_fails_whatever_handles_errors(
+    engine: Engine, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine.runtime.runs, "_settings", engine.runtime.settings.model_copy(update={"execution_transitions_max": 500}))
+    loop = over("$ list(range(1_000))", evaluate("$ _"))
+    endless = await engine.start(tenant, {**step("try_catch", **{"try": [loop], "catch": [evaluate(1)]}), "on_error": [evaluate(2)]})
+    fine = await engine.start(tenant, over("$ list(range(200))", evaluate("$ _")))
+    failed = await engine.until(tenant, endless, "failed")
+    assert "more than 500 lines" in (failed.error or "")
+    assert 500 <= (failed.transition_count or 0) < 1_000
+    log = await engine.log(tenant, endless)
+    assert (log[-1].type, log[-1].metadata["error"]["kind"]) == ("error", "too_long")
+    await engine.until(tenant, fine, "succeeded")
+
+
 async def test_step_that_fails_for_a_passing_reason_is_repeated(engine: Engine, tenant: UUID) -> None:
     retried = {**tool("flaky"), "retry": {"attempts_max": 3, "delay_s": 0.01, "factor": 1, "delay_max_s": 1}}
     run = await engine.start(tenant, retried)
@@ -232,8 +270,12 @@ async def _is_at(engine: Engine, tenant: UUID, run: UUID, output: Any) -> bool:
 async def test_sleep_holds_no_worker_and_ends_in_time(engine: Engine, tenant: UUID) -> None:
     short, long = await engine.start(tenant, sleep(0.05), evaluate(1)), await engine.start(tenant, sleep(1.5), evaluate(2))
     await engine.until(tenant, short, "succeeded")
+
+    async def is_taken() -> bool:
+        return (await engine.get(tenant, long)).status != "queued"
+
+    await until(is_taken)
     await until(lambda: engine.runtime.runs.count == 0)
-    assert (await engine.get(tenant, long)).status in ("starting", "running")
     done = await engine.until(tenant, long, "succeeded")
     log = await engine.log(tenant, long)
     assert (done.output, types(log)) == (2, ["init", "step", "finish"])
@@ -385,6 +427,22 @@ async def test_execution_that_the_server_can_not_run_fails_after_some_attempts(
     failed = await engine.until(tenant, run, "failed")
     assert "something went wrong in the server" in (failed.error or "")
     assert types(await engine.log(tenant, run))[-1] == "error"
+
+
+async def test_execution_that_nothing_can_be_read_for_keeps_no_other_that_is_taken_with_it(
+    engine: Engine, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "FAULT_PAUSE_S", 0.001)
+    async with engine.runtime.database.transaction() as tx:
+        broken, fine = await new_task(tx, tenant, [evaluate(1)]), await new_task(tx, tenant, [evaluate(2)])
+        await tx.execute("UPDATE task_versions SET tools = '[1]' WHERE task_id = $1", broken)
+        ids = [new_id() for _ in range(4)]
+        for execution, task in zip(ids, [broken, fine, broken, fine], strict=True):
+            await executions.create(tx, tenant, NewExecution(execution, task, 1, new_id(), 1, {}, {}))
+    engine.runtime.runs.nudge(tenant)
+    assert [(await engine.until(tenant, execution, "succeeded")).output for execution in (ids[1], ids[3])] == [2, 2]
+    for execution in (ids[0], ids[2]):
+        assert "something went wrong in the server" in ((await engine.until(tenant, execution, "failed")).error or "")
 
 
 async def test_watcher_is_told_of_what_another_process_wrote_and_of_the_end_of_watching(engine: Engine, tenant: UUID) -> None:

@@ -21,7 +21,7 @@ from mentha.core.errors import MenthaError
 from mentha.core.ids import new_id
 from mentha.server.runtime import Runtime, open_runtime
 from mentha.store import embedded, tenants
-from mentha.workflow import change, start
+from mentha.workflow import change, runs, start
 from mentha.workflow.change import Answer
 from mentha.workflow.start import Wanted
 from tests.support.runs import MARKS, evaluate, new_task, over, parallel, sleep, step, tool, wait
@@ -83,7 +83,7 @@ class Nest:
 
 
 @contextmanager
-def nest(home: Path, dsn: str) -> Generator[Nest]:
+def nest(home: Path, dsn: str, *, pause_s: float = runs.DEATH_PAUSE_S) -> Generator[Nest]:
     environ = {
         **clean_environ(),
         "MENTHA_HOME": str(home),
@@ -91,7 +91,7 @@ def nest(home: Path, dsn: str) -> Generator[Nest]:
         "MENTHA_LOG_LEVEL": "error",
         "MENTHA_SHUTDOWN_GRACE_S": "0",
     }
-    command = [sys.executable, "-m", "tests.support.runs_main", str(LEASE_S)]
+    command = [sys.executable, "-m", "tests.support.runs_main", str(LEASE_S), str(pause_s)]
     with subprocess.Popen(command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         made = Nest(process)
         try:
@@ -253,6 +253,36 @@ async def test_worker_that_is_stopped_gives_its_runs_to_others_at_once(home: Pat
             os.kill(first, signal.SIGTERM)
             await until(lambda: rows.fetchval("SELECT owner IS NULL AND ready_at IS NOT NULL FROM executions WHERE id = $1", execution))
             assert await rows.fetchval("SELECT count(*) FROM workers") == 0
+
+
+async def test_execution_that_its_workers_die_with_fails_and_the_others_are_done(home: Path, database_dsn: str, rows: Any) -> None:
+    with nest(home, database_dsn, pause_s=0.01) as made:
+        async with crowd(database_dsn, home) as some:
+            async with some.runtime.database.connection() as tx:
+                deadly = await new_task(tx, some.tenant, [evaluate(1), tool("kill")])
+                fine = await new_task(tx, some.tenant, [tool("mark"), sleep(0.2), evaluate(2)])
+            bad = (await start.create(some.runtime, some.tenant, Wanted(deadly, {}))).id
+            started = 0
+
+            async def is_done() -> bool:
+                nonlocal started
+                if not made.pids or not psutil.pid_exists(made.pids[-1]):
+                    made.pids.clear()
+                    made.spawn()
+                    started += 1
+                return await some.undone() == 0
+
+            await until(is_done, limit_s=60)
+            good = (await start.create(some.runtime, some.tenant, Wanted(fine, {}))).id
+            await until(is_done, limit_s=60)
+            ended = await rows.fetchrow("SELECT status, error, deaths FROM executions WHERE id = $1", bad)
+            last = await rows.fetchrow("SELECT type, workflow, step FROM transitions WHERE execution_id = $1 ORDER BY seq DESC", bad)
+            assert await rows.fetchval("SELECT status FROM executions WHERE id = $1", good) == "succeeded"
+    assert tuple(last) == ("error", "main", 1)
+    assert (ended["status"], ended["deaths"]) == ("failed", runs.DEATHS_MAX)
+    assert "5 processes in a row" in ended["error"]
+    # The last one has found it, and has not run it.
+    assert started == runs.DEATHS_MAX + 1
 
 
 async def freeze(pid: int, database: Any) -> None:

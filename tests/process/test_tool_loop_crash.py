@@ -8,7 +8,7 @@ import asyncpg
 import httpx2
 import pytest
 
-from tests.support.model_server import ModelServerHandle, text, tool_calls
+from tests.support.model_server import ModelServerHandle, hang, text, tool_calls
 from tests.support.server import running
 from tests.support.talk import Client, say, talking, until
 from tests.support.wild_server import Seen, answer, wild_server
@@ -85,6 +85,56 @@ async def test_retry_after_a_crash_runs_no_ended_call_twice(
                 assert [entry["role"] for entry in entries] == ["user", "assistant", "tool", "assistant", "tool", "tool", "assistant"]
                 assert (await _again(client, session, key)).json()["id"] == reply.json()["id"]
                 assert len(outside.seen) == 4
+
+
+BEGIN = {"name": "begin", "type": "system", "system": {"resource": "execution", "operation": "create"}}
+CHILDREN = "SELECT id FROM executions ORDER BY id"
+
+
+async def beginning(client: Client) -> tuple[str, str]:
+    """A session whose agent can start a task, and the task."""
+    agent = (await client.post("/agents", json={"name": "Mia", "model": "gpt-x", "tools": [BEGIN]})).raise_for_status().json()["id"]
+    main = [{"evaluate": {"n": "$ 1"}}]
+    task = (await client.post(f"/agents/{agent}/tasks", json={"name": "t", "main": main})).raise_for_status().json()["id"]
+    session = (await client.post("/sessions", json={"agent": agent, "auto_run_tools": True})).raise_for_status().json()["id"]
+    return session, task
+
+
+async def test_call_that_a_crash_left_without_an_answer_starts_no_second_execution(
+    home: Path, database_dsn: str, models: ModelServerHandle, provider: dict[str, str], rows: Any
+) -> None:
+    with running(home=home, dsn=database_dsn, environ=provider) as server:
+        async with talking(server.url) as client:
+            session, task = await beginning(client)
+            call = ("begin", {"task_id": task})
+            models.script("gpt-x", tool_calls([call, call]), hang())
+            turn = asyncio.create_task(sent_until_killed(client, session, None))
+            await until(lambda: ended(database_dsn, 2))
+            server.kill()
+            await turn
+        started = await rows.fetch(CHILDREN)
+        # As if it had been killed right after both were started.
+        await rows.execute("UPDATE tool_calls SET state = 'running', result = NULL")
+        server.start()
+        models.script("gpt-x", text("both"))
+        async with talking(server.url) as client:
+            await _again(client, session, None)
+    assert len(started) == 2
+    assert await rows.fetch(CHILDREN) == started
+
+
+async def test_key_of_a_client_is_never_that_of_a_call(
+    home: Path, database_dsn: str, models: ModelServerHandle, provider: dict[str, str], rows: Any
+) -> None:
+    with running(home=home, dsn=database_dsn, environ=provider) as server:
+        async with talking(server.url) as client:
+            session, task = await beginning(client)
+            models.script("gpt-x", tool_calls([("begin", {"task_id": task})]), text("done"))
+            (await say(client, session, "go")).raise_for_status()
+            key = await rows.fetchval("SELECT idempotency_key FROM executions")
+            made = await client.post(f"/tasks/{task}/executions", json={"input": {}}, headers={b"Idempotency-Key": key.encode()})
+    assert made.status_code == 201
+    assert await rows.fetchval("SELECT count(*) FROM executions") == 2
 
 
 async def _again(client: Client, session: str, key: str | None) -> Any:

@@ -6,6 +6,8 @@ tools: echo (its arguments), mark (a row in `marks`, then `ms` of waiting), gate
 
 import asyncio
 import json
+import os
+import signal
 from collections import Counter
 from typing import Any
 from uuid import UUID
@@ -107,6 +109,8 @@ class StandIn:
             await asyncio.sleep(arguments.get("ms", 0) / 1_000)
         elif name == "gate":
             await self._wait_at(arguments["name"])
+        elif name == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
         elif name == "client":
             return Done({"wait": arguments, "state": None})
         elif name == "fail":

@@ -1,6 +1,6 @@
 """Workers that run executions with the effects of tests, as a program that forks one for each line `spawn` that it reads: that is quick.
 
-python -m tests.support.runs_main LEASE_S        answers each line with the worker's process id
+python -m tests.support.runs_main LEASE_S PAUSE_S        answers each line with the worker's process id
 """
 
 import os
@@ -12,12 +12,14 @@ from mentha.cli.common import logged, run, settings_of
 from mentha.core import lazy
 from mentha.core.config import Settings
 from mentha.server import runtime
+from mentha.workflow import runs
 from tests.support.runs import StandIn
 
 
 def main() -> None:
     """Fork workers until there are no more lines."""
     settings, lease_s = settings_of(), float(sys.argv[1])
+    runs.DEATH_PAUSE_S = float(sys.argv[2])
     runtime.effects.Effects = lambda parts: StandIn(parts.database)  # type: ignore[assignment,misc]  # has what is needed of them
     lazy.load("pgqueuer")
     # Children are not waited for.

@@ -16,7 +16,7 @@ from mentha.observe.events import ToolBroke, ToolCalled, ToolLoopEnded
 from mentha.providers.types import Completion, Usage
 from mentha.tools.loop import Limits, Loop, Outcome, summed
 from mentha.tools.outbound import Outbound
-from mentha.tools.run import ServerTools, Toolbox
+from mentha.tools.run import KeyedTools, ServerTools, Toolbox
 from mentha.tools.system import Caller
 
 SETTINGS = config.load(environ={})
@@ -54,7 +54,7 @@ async def looped(
     model: Model, operation: Any, *, rounds_max: int = 3, call_timeout_s: float = 5, until_s: float = 60, choice: Any = None
 ) -> Outcome:
     box = Toolbox(SETTINGS, Outbound(SETTINGS), {"user.create": operation}, no_secrets)
-    runner = ServerTools(box, Caller(new_id()), [CREATE, CLIENT])
+    runner = KeyedTools(ServerTools(box, Caller(new_id()), [CREATE, CLIENT]), "of-the-turn")
     limits = Limits(rounds_max, 2, 1_000, call_timeout_s, time.monotonic() + until_s)
     return await Loop(model, runner, limits).run(START, choice)
 
@@ -129,3 +129,15 @@ async def test_calls_of_the_client_alone_are_no_round() -> None:
 def test_usage_is_that_of_the_rounds_which_tell_it() -> None:
     assert summed([None, Usage(1, 2, 3), None, Usage(10, 20, 30)]) == Usage(11, 22, 33)
     assert summed([None, None]) is None
+
+
+async def test_every_call_has_a_key_of_its_own_that_is_the_same_in_another_run_of_the_loop() -> None:
+    seen: list[str | None] = []
+
+    async def keep(caller: Caller, _: Any) -> Any:
+        seen.append(caller.key)
+
+    for _ in range(2):
+        await looped(Model(saying(None, "make", "make"), saying(None, "make"), saying("done")), keep)
+    assert len(set(seen)) == 3
+    assert seen[:3] == seen[3:]

@@ -14,7 +14,7 @@ from mentha.tools.calls import SERVER_TYPES
 from mentha.tools.journal import Turn, open_journal
 from mentha.tools.loop import Ask, Limits, Loop, Outcome
 from mentha.tools.messages import Draft
-from mentha.tools.run import ServerTools, Toolbox
+from mentha.tools.run import KeyedTools, ServerTools, Toolbox
 from mentha.tools.system import Caller
 from mentha.wire.chat import ChatInput
 
@@ -93,4 +93,5 @@ async def _loop(setup: Setup, tools: list[JsonObject], ask: Ask) -> Loop:
             setup.push(setup.chunks.tool_calls([{**call, "auto_run": True} for call in calls]))
 
     journal = await open_journal(setup.database, turn, within_s=settings.turn_replay_s)
-    return Loop(ask, ServerTools(setup.tools, setup.caller, tools), limits, journal=journal, show=show)
+    runner = KeyedTools(ServerTools(setup.tools, setup.caller, tools), str(journal.id))
+    return Loop(ask, runner, limits, journal=journal, show=show)

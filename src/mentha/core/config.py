@@ -144,6 +144,18 @@ class Settings(BaseModel):
     executions_per_tenant_max: int = Field(
         50, ge=1, le=10_000, description="Most executions of one tenant that run at once, in all processes; further ones wait."
     )
+    execution_transitions_max: int = Field(
+        1_000_000,
+        ge=100,
+        le=1_000_000_000,
+        description="Most lines in the log of one execution, notes of the engine included; with more it fails. An item of a loop makes two, and one for each step after the first.",
+    )
+    executions_held_bytes_max: int = Field(
+        1_000_000_000,
+        ge=1_000_000,
+        le=1_000_000_000_000,
+        description="Most that all executions running in this process keep in memory for later steps, in bytes as JSON; beyond it, those fail that keep more than this divided by `executions_at_once_max`.",
+    )
     executions_keep_s: float = Field(
         2_592_000.0, ge=0, le=315_360_000, description="How long an execution can be asked for after it has ended; 0 is for ever."
     )

@@ -35,7 +35,7 @@ CONTEXT = {
     "session": "the session that the execution belongs to, or null",
     "user": "the user that the execution belongs to, or null",
     "execution": "the execution: `execution.id`, `execution.input`, …",
-    "task": "the task: `task.name`, `task.metadata`, …",
+    "task": "the task: `task.name`, `task.metadata`, `task.tools`, `task.workflows`, …",
     "arguments": "the input of the execution",
     "secrets": "the tenant's secrets by name",
     "developer_id": "the tenant's id",

@@ -449,6 +449,14 @@ class ExecutionBroke(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionGivenUp(Event):
+    """An execution failed because so many processes in a row died while they ran it, and it got no further. Look for what ended them."""
+
+    level: ClassVar[Level] = "error"
+    deaths: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionsFreed(Event):
     """Executions were given to others: those of processes that died or froze, and of this one those that it no longer ran."""
 

@@ -80,6 +80,7 @@ class Metrics:
             events.JobPostponed: lambda event: self._child(self._jobs, event.kind, "postponed").inc(),
             events.JobFailed: lambda event: self._child(self._jobs, event.kind, "failed" if event.will_retry else "given_up").inc(),
             events.ExecutionEnded: lambda event: self._child(self._executions, event.status).inc(),
+            events.ExecutionGivenUp: lambda _: self._child(self._executions, "failed").inc(),
             events.ExecutionBroke: lambda _: self._execution_faults.inc(),
             events.CommandBroke: lambda _: self._execution_faults.inc(),
             events.ExecutionsFreed: lambda event: self._freed.inc(event.of_dead_workers + event.of_this_one),

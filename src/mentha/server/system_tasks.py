@@ -20,6 +20,8 @@ from mentha.workflow.change import Answer
 Work = Callable[[Tx, UUID, JsonObject], Awaitable[Any]]
 # Executions that start executions: without an end, each of them would take a worker for ever.
 DEPTH_MAX = 10
+# Keys of calls have it and keys of clients can't: they come as headers, whose text is Latin-1.
+CALL_KEY_MARK = "→"
 
 
 def table(runtime: Any) -> dict[str, Operation]:
@@ -94,7 +96,8 @@ def _begin(runtime: Any) -> Operation:
             raise ToolFailed(f"executions that start executions go no deeper than {DEPTH_MAX} levels")
         body = checked(CreateExecutionRequest, {"input": {}, **given})
         task_id, depth = id_of(given, "task_id"), caller.executions
-        wanted = start.Wanted(task_id, body.input, body.metadata or {}, body.session_id, body.user_id, depth=depth)
+        key = f"{CALL_KEY_MARK}{caller.key}" if caller.key else None
+        wanted = start.Wanted(task_id, body.input, body.metadata or {}, body.session_id, body.user_id, key, depth=depth)
         return shown(await start.create(runtime, caller.tenant, wanted))
 
     return run

@@ -13,6 +13,7 @@ from mentha.core.json import JsonObject, JsonValue
 from mentha.store.paging import ordered, statement
 from mentha.store.pool import Tx
 from mentha.wire.executions import Execution, ExecutionsPage
+from mentha.wire.tasks import for_expressions
 
 # What it gave last is read from its log.
 COLUMNS = """x.id, x.task_id, x.task_version, x.status, x.input, x.error, x.transition_count, x.metadata, x.created_at, x.updated_at,
@@ -28,7 +29,7 @@ class NewExecution:
 
     Attributes:
         interpreter: what the plan of that version was made for.
-        idempotency_key: the client's name for the request, whose digest is `request_digest`.
+        idempotency_key: the client's name for the request, whose digest is `request_digest`; or that of a call of a tool, without one.
         scheduled_at: the time of its schedule that it is for.
         depth: how many executions stand above it, each started by a tool of the one above.
         key_id: what its prompts cost counts for this key.
@@ -85,7 +86,6 @@ DEFINITION = """
 SELECT v.plan, v.tools, v.definition, x.canonical_name FROM task_versions v JOIN tasks x ON x.tenant_id = v.tenant_id AND x.id = v.task_id
 WHERE v.tenant_id = $1 AND v.task_id = $2 AND v.version = $3
 """
-TASK_FIELDS = ("name", "description", "input_schema", "metadata")
 
 
 async def definition(tx: Tx, tenant: UUID, task_id: UUID, version: int) -> Definition:
@@ -98,7 +98,7 @@ async def definition(tx: Tx, tenant: UUID, task_id: UUID, version: int) -> Defin
     if row is None:
         raise NotFound("Task not found during create")
     task = {"id": str(task_id), "canonical_name": row["canonical_name"], "version": version}
-    return Definition(row["plan"], row["tools"], {**task, **{name: row["definition"][name] for name in TASK_FIELDS}})
+    return Definition(row["plan"], row["tools"], {**task, **for_expressions(row["definition"], row["tools"])})
 
 
 INSERT = f"""
@@ -145,8 +145,8 @@ async def create(tx: Tx, tenant: UUID, new: NewExecution) -> Execution | None:
 FIND_KEY = "SELECT x.id, x.request_digest FROM executions x WHERE x.tenant_id = $1 AND x.idempotency_key = $2"
 
 
-async def find_key(tx: Tx, tenant: UUID, idempotency_key: str) -> tuple[UUID, bytes] | None:
-    """The execution that was made by a request with this key, and the digest of that request."""
+async def find_key(tx: Tx, tenant: UUID, idempotency_key: str) -> tuple[UUID, bytes | None] | None:
+    """The execution that was made under this key, and the digest of its request."""
     row = await tx.fetchrow(FIND_KEY, tenant, idempotency_key)
     return (row["id"], row["request_digest"]) if row else None
 

@@ -14,6 +14,8 @@ from mentha.store.pool import Tx
 from mentha.wire.schedules import Schedule
 
 FREED_MAX = 1_000
+DEATHS_COUNTED_MAX = 1_000
+DOUBLINGS_MAX = 6
 
 # Also where an attempt before this one was committed without that being told.
 REGISTER = """
@@ -138,20 +140,68 @@ async def standing(tx: Tx, keys: Sequence[tuple[UUID, UUID]]) -> list[Standing]:
 
 
 FORGET_DEAD = "DELETE FROM workers WHERE lease_until < now() - interval '60 s'"
+# Runs that one of them took the worker down with are not taken together by the next one: it could not be told which one it was.
 FREE_DEAD = f"""
 WITH lost AS (
     SELECT e.tenant_id, e.id FROM executions e
     WHERE e.owner IS NOT NULL AND NOT EXISTS (SELECT FROM workers w WHERE w.id = e.owner AND w.lease_until >= now())
     LIMIT {FREED_MAX} FOR UPDATE OF e SKIP LOCKED
 )
-UPDATE executions e SET owner = NULL, epoch = e.epoch + 1, ready_at = now() FROM lost WHERE e.tenant_id = lost.tenant_id AND e.id = lost.id
+UPDATE executions e SET owner = NULL, epoch = e.epoch + 1, died_seq = e.seq,
+    deaths = CASE WHEN e.died_seq = e.seq THEN LEAST(e.deaths + 1, {DEATHS_COUNTED_MAX}) ELSE 1 END,
+    ready_at = now() + make_interval(
+        secs => CASE WHEN e.died_seq = e.seq THEN $1::float8 * 2 ^ LEAST(e.deaths, {DOUBLINGS_MAX}) * (0.5 + random()) ELSE 0 END)
+FROM lost WHERE e.tenant_id = lost.tenant_id AND e.id = lost.id RETURNING e.tenant_id, e.id, e.deaths
 """
 
 
-async def free_dead(tx: Tx) -> int:
-    """Give the runs of workers whose lease is over to others, at most 1,000 at a time. Returns how many."""
-    done: str = await tx.execute(FREE_DEAD)
-    return int(done.rpartition(" ")[2])
+@dataclass(frozen=True, slots=True)
+class Freed:
+    """A run whose worker has died.
+
+    Attributes:
+        deaths: of workers in a row that had it, without a line in its log between them.
+    """
+
+    tenant_id: UUID
+    id: UUID
+    deaths: int
+
+
+async def free_dead(tx: Tx, *, pause_s: float) -> list[Freed]:
+    """Give the runs of workers whose lease is over to others, at most 1,000 at a time.
+
+    Args:
+        pause_s: a run that got no further since the death before is ready again after about twice as long, then four times, and so on.
+    """
+    return [Freed(*row) for row in await tx.fetch(FREE_DEAD, pause_s)]
+
+
+GIVE_UP = """
+WITH x AS (
+    UPDATE executions SET seq = seq + 1, transition_count = transition_count + 1, status = 'failed', error = $4, epoch = epoch + 1,
+        ready_at = NULL, updated_at = now(), finished_at = now()
+    WHERE tenant_id = $1 AND id = $2 AND owner IS NULL AND deaths = $3 AND died_seq = seq AND finished_at IS NULL RETURNING seq, epoch
+), last AS (
+    SELECT COALESCE(t.next->>'workflow', t.workflow) AS workflow, COALESCE((t.next->>'step')::int, t.step) AS step,
+        COALESCE((t.next->>'scope_id')::uuid, t.scope_id) AS scope_id
+    FROM transitions t WHERE t.tenant_id = $1 AND t.execution_id = $2 ORDER BY t.seq DESC LIMIT 1
+)
+INSERT INTO transitions (tenant_id, execution_id, seq, type, workflow, step, scope_id, output, metadata, epoch, created_at)
+SELECT $1, $2, x.seq, 'error', COALESCE(last.workflow, 'main'), COALESCE(last.step, 0), COALESCE(last.scope_id, $7::uuid), $5, $6, x.epoch,
+    now()
+FROM x LEFT JOIN last ON true
+"""
+
+
+async def give_up(tx: Tx, freed: Freed, message: str, *, metadata: JsonObject, scope_id: str) -> bool:
+    """End a run that its workers die with as failed, at the place where it was. `scope_id` is that of its main workflow.
+
+    Returns:
+        False where it is no longer as it was freed.
+    """
+    done: str = await tx.execute(GIVE_UP, freed.tenant_id, freed.id, freed.deaths, message, message, metadata, scope_id)
+    return done.endswith(" 1")
 
 
 async def forget_dead(tx: Tx) -> None:

@@ -42,6 +42,11 @@ class Kept:
         self._rounds = rounds
         self._is_begun = bool(rounds)
 
+    @property
+    def id(self) -> UUID:
+        """Of the run, which is the same when it is taken up again."""
+        return self._run.id
+
     def completion(self, number: int) -> Completion | None:
         """What the model said in this round before."""
         before = self._rounds.get(number)

@@ -81,8 +81,12 @@ class Runner(Protocol):
         """Whether a call of this name is for the server to run: false only for tools that the client runs."""
         ...
 
-    async def run(self, call: Call) -> Result:
-        """Run a call; whatever goes wrong is a result."""
+    async def run(self, call: Call, *, place: str) -> Result:
+        """Run a call; whatever goes wrong is a result.
+
+        Args:
+            place: its round and its place in it: what tells it from all others of this loop, and is the same in a later run.
+        """
         ...
 
 
@@ -196,19 +200,19 @@ class Loop:
         if before is not None:
             return before
         async with self._free:
-            result = await self._timed(call)
+            result = await self._timed(number, call)
         text = text_of(result.value, bytes_max=self._limits.result_bytes_max)
         if self._journal:
             await self._journal.end(number, call, text)
         return text
 
-    async def _timed(self, call: Call) -> Result:
+    async def _timed(self, number: int, call: Call) -> Result:
         began = time.monotonic()
         left_s = self._limits.until_s - began
         limit_s = min(self._limits.call_timeout_s, left_s * (1 - ANSWER_SHARE))
         try:
             async with asyncio.timeout(max(limit_s, 0)):
-                result = await self._runner.run(call)
+                result = await self._runner.run(call, place=f"{number}/{call.position}")
         except TimeoutError:
             result = failed(ToolFailed(f"the call did not end within {limit_s:.3g} s; it may have had its effect"))
         observe.emit(ToolCalled(kind=result.kind or "unknown", ok=result.ok, took_s=time.monotonic() - began))

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import traceback
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from mentha import observe
@@ -96,7 +96,8 @@ class ServerTools:
         """Run a call that a model makes.
 
         Args:
-            key: sent along where the call is an HTTP request, so that the other side can tell a repetition.
+            key: the same for a repetition of this call, and for no other. Sent along where the call is an HTTP request, so that the other
+                side can tell; what this API starts under it is started once.
         """
         tool = self._tools.get(call.name)
         if tool is None:
@@ -140,7 +141,7 @@ class ServerTools:
             # What it names of secrets stays a name: nothing of this API needs a value, and a tool that it makes looks it up by itself.
             spec = self._opened(tool)
             filled = (await self._fill(tool, spec))[0] if self._fill else spec
-            return await system.run(self._box.system, self._caller, {**tool, kind: filled}, given)
+            return await system.run(self._box.system, replace(self._caller, key=key), {**tool, kind: filled}, given)
         by_parts = by_author and kind == "api_call" and api_call.are_parts(tool, given)
         if not by_parts:
             arguments.check(tool, given)
@@ -217,6 +218,26 @@ class ServerTools:
     async def _redacted_failure(self, error: ToolFailed) -> ToolFailed:
         more = await _redacted(self._redactor, error.more)
         return ToolFailed(self._redactor.text(error.message), retry=error.retry, more=more)
+
+
+class KeyedTools:
+    """Runs the calls of a loop, each under a key of its own.
+
+    Args:
+        key: of the loop; the same when it is run again.
+    """
+
+    def __init__(self, tools: ServerTools, key: str) -> None:
+        self._tools = tools
+        self._key = key
+
+    def is_ours(self, name: str) -> bool:
+        """See `tools.loop.Runner`."""
+        return self._tools.is_ours(name)
+
+    async def run(self, call: Call, *, place: str) -> Result:
+        """See `tools.loop.Runner`."""
+        return await self._tools.run(call, key=f"{self._key}/{place}")
 
 
 def _names_in(tool: JsonObject, spec: JsonObject) -> set[str]:

@@ -24,11 +24,13 @@ class Caller:
     Attributes:
         depth: in how many turns the call stands: 0 for one that a client asked for.
         executions: in how many executions: 0 for one that no execution makes.
+        key: the same for a repetition of the call, and for no other; None where nobody would repeat it.
     """
 
     tenant: UUID
     depth: int = 0
     executions: int = 0
+    key: str | None = None
 
 
 Operation = Callable[[Caller, JsonObject], Awaitable[JsonValue]]

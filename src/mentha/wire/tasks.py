@@ -16,7 +16,7 @@ from mentha.core.json import JsonObject
 from mentha.wire import masks
 from mentha.wire.common import TEXT_16K_CHARS_MAX, CanonicalName, DisplayName, Metadata, Wire, ours, read_only
 from mentha.wire.step_parts import InlineTool
-from mentha.wire.step_walk import steps_of
+from mentha.wire.step_walk import steps_of, workflows_of
 from mentha.wire.steps import Steps
 from mentha.wire.tools import TOOL_TYPES, TOOLS_MAX, inferred
 
@@ -38,6 +38,7 @@ class TaskTool(InlineTool):
 
 
 Tools = Annotated[list[Annotated[TaskTool, BeforeValidator(_typed)]], Field(max_length=TOOLS_MAX)]
+FOR_EXPRESSIONS = ("name", "description", "input_schema", "metadata", "inherit_tools")
 Description = Annotated[str, Field(max_length=TEXT_16K_CHARS_MAX)]
 
 
@@ -229,6 +230,19 @@ def whole(definition: JsonObject, tools: list[JsonObject], show: Callable[[JsonO
                 if "inline" in tool:
                     held[index] = show(tools[tool["inline"]])
     return {**definition, "tools": own}
+
+
+def for_expressions(definition: JsonObject, tools: list[JsonObject]) -> JsonObject:
+    """What expressions can ask of a stored definition, secrets masked. Changes what it is given inside of prompts.
+
+    Source: section 2.8 of the tasks' spec, and the original, where a tool has its member under `spec`, and `main` is one of the workflows.
+    """
+    found = whole(definition, tools, shown)
+    return {
+        **{name: found[name] for name in FOR_EXPRESSIONS},
+        "tools": [{**tool, "spec": tool[tool["type"]]} for tool in found["tools"]],
+        "workflows": [{"name": name, "steps": steps} for name, steps in workflows_of(found).items()],
+    }
 
 
 def _held(step: JsonObject) -> list[JsonObject]:

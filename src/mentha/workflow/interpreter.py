@@ -120,10 +120,16 @@ def status(state: State, after: Following) -> Status:
 
 def cancelled(state: State, reason: str | None, now: float) -> Row:
     """The row that ends an execution because somebody wants it."""
-    deepest = next(reversed(state.frames.values()), None)
-    scope, workflow = deepest.key if deepest else (main_scope(state.execution_id), MAIN)
+    scope, workflow, step = _deepest(state)
     metadata = {"reason": reason} if reason else {}
-    return Row("cancelled", workflow, deepest.pc if deepest else 0, scope, CANCELLED, metadata=metadata, at=now)
+    return Row("cancelled", workflow, step, scope, CANCELLED, metadata=metadata, at=now)
+
+
+def stopped(state: State, message: str, kind: str, now: float) -> Row:
+    """The row that ends an execution as failed for what no step of it can handle."""
+    scope, workflow, step = _deepest(state)
+    error: JsonObject = {"message": message, "kind": kind, "workflow": workflow, "step": step}
+    return Row("error", workflow, step, scope, message, metadata={"error": error}, at=now)
 
 
 def open_waits(state: State) -> list[JsonObject]:
@@ -133,6 +139,12 @@ def open_waits(state: State) -> list[JsonObject]:
         for frame in sorted(state.frames.values(), key=lambda frame: frame.at)
         if frame.wait == "open"
     ]
+
+
+def _deepest(state: State) -> tuple[str, str, int]:
+    """Scope, workflow and step of what was begun last."""
+    deepest = next(reversed(state.frames.values()), None)
+    return (*deepest.key, deepest.pc) if deepest else (main_scope(state.execution_id), MAIN, 0)
 
 
 def _init(state: State, now: float) -> Row:

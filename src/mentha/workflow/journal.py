@@ -70,11 +70,42 @@ async def read(tx: Tx, tenant: UUID, execution: Folded, plan: JsonObject) -> Sta
     return state
 
 
-class Held:
-    """About how many bytes an execution keeps in memory, since it was taken by its worker: by loop, and by call of a workflow."""
+@dataclass(slots=True)
+class Memory:
+    """What all executions of a process keep together.
 
-    def __init__(self) -> None:
+    Attributes:
+        bytes_max: that much as JSON; beyond it, who keeps more than `share_bytes` gets no more. So it is twice as much at most.
+    """
+
+    bytes_max: int
+    share_bytes: int
+    held_bytes: int = 0
+
+
+class Held:
+    """About how many bytes an execution keeps in memory: by loop, and by call of a workflow."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
         self._bytes: Counter[tuple[Any, ...]] = Counter()
+        self._total = 0
+
+    def begin(self, state: State) -> None:
+        """Count anew, from a state that was read."""
+        self.release()
+        for frame in state.frames.values():
+            gathered = [output for suffix, output in frame.results.items() if suffix.endswith("]")]
+            if gathered:
+                self._count((*frame.key, frame.pc), len(dumps(gathered)))
+        for scope_id, scope in state.scopes.items():
+            if scope.outputs:
+                self._count((scope_id,), len(dumps(list(scope.outputs.values()))))
+
+    def release(self) -> None:
+        """It keeps nothing any more."""
+        self._memory.held_bytes -= self._total
+        self._bytes.clear()
         self._total = 0
 
     def add(self, rows: Sequence[Row], outputs: Sequence[str]) -> None:
@@ -99,19 +130,29 @@ class Held:
             raise NotJson(f"with it, what is kept for later steps is larger than {most:,} bytes", row)
         if self._total + size > HELD_BYTES_MAX:
             raise NotJson(f"with it, what the execution keeps for later steps is larger than {HELD_BYTES_MAX:,} bytes", row)
+        memory = self._memory
+        if memory.held_bytes + size > memory.bytes_max and self._total + size > memory.share_bytes:
+            told = f"with it, what the executions of this process keep for later steps is larger than {memory.bytes_max:,} bytes"
+            raise NotJson(f"{told}, and this one's part than {memory.share_bytes:,}: `executions_held_bytes_max` of the server", row)
+        self._count(key, size)
+
+    def _count(self, key: tuple[Any, ...], size: int) -> None:
         self._bytes[key] += size
         self._total += size
+        self._memory.held_bytes += size
 
     def _drop(self, key: tuple[Any, ...]) -> None:
-        self._total -= self._bytes.pop(key, 0)
+        size = self._bytes.pop(key, 0)
+        self._total -= size
+        self._memory.held_bytes -= size
 
 
 @dataclass(slots=True)
 class Draft:
     """Rows that are applied to a state and not stored yet, with their JSON."""
 
+    held: Held
     rows: list[Row] = field(default_factory=list[Row])
-    held: Held = field(default_factory=Held)
     texts: list[tuple[str | None, str, str | None]] = field(default_factory=list[tuple[str | None, str, str | None]])
 
     def add(self, tenant: UUID, state: State, rows: Sequence[Row]) -> None:

@@ -30,7 +30,7 @@ from mentha.workflow import interpreter, journal
 from mentha.workflow import state as states
 from mentha.workflow.context import RunContext
 from mentha.workflow.interpreter import Command, Following
-from mentha.workflow.journal import Draft, NotJson
+from mentha.workflow.journal import Draft, Held, Memory, NotJson
 from mentha.workflow.moves import Done, Fail
 from mentha.workflow.state import Row, State
 from mentha.workflow.watch import Watch
@@ -87,12 +87,19 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What runs work with."""
+    """What runs work with.
+
+    Attributes:
+        rows_max: of one execution; with more it fails.
+        memory: what all of them keep.
+    """
 
     database: Database
     effects: Effects
     watch: Watch
     clock: Clock
+    rows_max: int
+    memory: Memory
 
 
 class Run:
@@ -114,7 +121,7 @@ class Run:
         self._written_at = time.monotonic()
         self._snapshot_seq = claimed.snapshot_seq
         self._snapshot_rows = SNAPSHOT_ROWS
-        self._draft = Draft()
+        self._draft = Draft(Held(parts.memory))
         self._draft_since = 0.0
         self._flying: dict[str, asyncio.Task[None]] = {}
         self._landed: deque[tuple[Command, Done | Fail]] = deque()
@@ -134,11 +141,13 @@ class Run:
         try:
             if self._claimed.seq:
                 self.state = await self._patiently(lambda tx: journal.read(tx, self.context.tenant, self._claimed, self.context.plan))
+                self._draft.held.begin(self.state)
             while not await self._round():
                 pass
         except Lost:
             self.ended_as = None
         finally:
+            self._draft.held.release()
             for task in self._flying.values():
                 task.cancel()
 
@@ -170,6 +179,9 @@ class Run:
         self._news.clear()
         if self._is_stale:
             await self._read_again()
+        if self.state.seq > self._parts.rows_max and not self.state.ended:
+            message = f"its log has more than {self._parts.rows_max:,} lines, which is the most: `execution_transitions_max` of the server"
+            self._follow([interpreter.stopped(self.state, message, "too_long", self._parts.clock.now())])
         after = self._settle()
         if after is None:
             await self._write("running")
@@ -315,6 +327,7 @@ class Run:
             return await journal.read(tx, tenant, held, self.context.plan)
 
         self.state = await self._patiently(read)
+        self._draft.held.begin(self.state)
         self._written_seq = self.state.seq
         self._landed.extendleft(reversed(self._unwritten))
         self._unwritten = []

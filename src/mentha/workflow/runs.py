@@ -13,6 +13,7 @@ import random
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -22,15 +23,16 @@ from mentha.core.config import Settings
 from mentha.core.errors import MenthaError, NotFound, Unavailable
 from mentha.core.ids import new_id
 from mentha.core.json import JsonObject
-from mentha.observe.events import ExecutionBroke, ExecutionEnded, ExecutionsFreed, SweepFailed
+from mentha.observe.events import ExecutionBroke, ExecutionEnded, ExecutionGivenUp, ExecutionsFreed, SweepFailed
 from mentha.store import agents, delivery, executions, queue, sessions, tools, transitions, users, workers
 from mentha.store.pool import Database, Tx
 from mentha.store.queue import Job
 from mentha.store.transitions import Fence, Outcome
-from mentha.store.workers import Claimed
+from mentha.store.workers import Claimed, Freed
 from mentha.wire.common import Page
 from mentha.workflow import journal
 from mentha.workflow.context import RunContext
+from mentha.workflow.journal import Memory
 from mentha.workflow.names import Surroundings
 from mentha.workflow.plans import Plans
 from mentha.workflow.runner import Clock, Effects, Parts, Run
@@ -56,6 +58,9 @@ FAULTS_MAX = 5
 FAULT_PAUSE_S = 2.0
 FAULTS_KEPT_MAX = 1_000
 CANCEL_S = 5.0
+# Workers in a row that died with a run which got no further: it is what they die of, or may as well be.
+DEATHS_MAX = 5
+DEATH_PAUSE_S = 1.0
 AGENT_TOOLS_MAX = 1_000
 
 
@@ -73,6 +78,7 @@ class Runs:
         self._watch = watch
         self._plans = plans
         self._clock = Clock()
+        self._memory = Memory(settings.executions_held_bytes_max, settings.executions_held_bytes_max // settings.executions_at_once_max)
         self._worker = new_id()
         self._lease_s = queue.LEASE_S
         self._tasks: dict[tuple[UUID, UUID], tuple[Run, asyncio.Task[None]]] = {}
@@ -192,13 +198,16 @@ class Runs:
         if not self._is_taking:
             return
         async with self._database.connection() as tx:
-            freed = await workers.free_dead(tx)
+            freed = await workers.free_dead(tx, pause_s=DEATH_PAUSE_S)
+            for each in freed:
+                if each.deaths >= DEATHS_MAX:
+                    await self._give_up(tx, each)
             strays = await workers.free_strays(tx, self._worker, [run for _, run in self._tasks], older_than_s=STRAY_S)
             quiet = [run.key for run, _ in self._tasks.values() if run.quiet_s > QUIET_S]
             standing = await workers.standing(tx, quiet) if quiet else []
             due = await workers.due_tenants(tx, limit=TENANTS_LOOKED_AT_MAX) if self.has_room else []
         if freed or strays:
-            observe.emit(ExecutionsFreed(of_dead_workers=freed, of_this_one=strays))
+            observe.emit(ExecutionsFreed(of_dead_workers=len(freed), of_this_one=strays))
         for each in standing:
             running = self._tasks.get((each.tenant_id, each.id))
             if running is not None and not running[0].hear(each.epoch, each.seq, each.owner):
@@ -207,6 +216,16 @@ class Runs:
         for tenant in due:
             if tenant not in self._capped or not self._by_tenant[tenant]:
                 self.nudge(tenant)
+
+    async def _give_up(self, tx: Tx, freed: Freed) -> None:
+        message = (
+            f"{freed.deaths} processes in a row ended by force while they ran this execution, and it got no further: "
+            "look whether the step at which it ends takes too much memory"
+        )
+        metadata: JsonObject = {"error": {"message": message, "kind": "worker_died"}}
+        if await workers.give_up(tx, freed, message, metadata=metadata, scope_id=main_scope(freed.id)):
+            observe.emit(ExecutionGivenUp(deaths=freed.deaths))
+            self._watch.tell(freed.tenant_id, freed.id)
 
     async def _claim(self) -> None:
         """Take runs of hungry tenants in turn, as long as there is room."""
@@ -230,23 +249,36 @@ class Runs:
         worker, most = self._worker, self._settings.executions_per_tenant_max
         async with self._database.connection() as tx:
             taken, has_more = await workers.claim(tx, tenant, worker, limit=limit, tenant_max=most, interpreters=[INTERPRETER])
-        contexts = await self._contexts(tenant, taken)
+        made = await self._runs_of(tenant, taken, worker)
         if worker != self._worker or not self._is_taking:
             # Too late: whoever looks for strays, or for runs of the dead, frees them.
             return False
-        for claimed, context in zip(taken, contexts, strict=True):
-            self._spawn(Run(Parts(self._database, self.effects, self._watch, self._clock), context, claimed, worker))
+        for run in made:
+            if isinstance(run, Run):
+                self._spawn(run)
+        for claimed, run in zip(taken, made, strict=True):
+            if isinstance(run, Exception):
+                await self._broke(tenant, claimed.id, claimed.epoch, run)
         is_capped = has_more and len(taken) < limit
         (self._capped.add if is_capped else self._capped.discard)(tenant)
         return has_more and not is_capped
 
-    async def _contexts(self, tenant: UUID, taken: list[Claimed]) -> list[RunContext]:
-        """What each of these can see around it."""
+    async def _runs_of(self, tenant: UUID, taken: list[Claimed], worker: UUID) -> list[Run | Exception]:
+        """What runs each of these, with what it can see around it; or the fault of ours for which there is none."""
         if not taken:
             return []
+        parts = Parts(self._database, self.effects, self._watch, self._clock, self._settings.execution_transitions_max, self._memory)
+        made: list[Run | Exception] = []
         async with self._database.connection() as tx:
             reader = _Reader(tx, tenant)
-            return [await self._context(reader, claimed) for claimed in taken]
+            for claimed in taken:
+                try:
+                    made.append(Run(parts, await self._context(reader, claimed), claimed, worker))
+                except Unavailable:
+                    raise
+                except Exception as error:  # noqa: BLE001 - a fault around one must not keep the others
+                    made.append(error)
+        return made
 
     async def _context(self, reader: "_Reader", claimed: Claimed) -> RunContext:
         tenant = reader.tenant
@@ -278,7 +310,7 @@ class Runs:
             await run.advance()
             self._faults.pop(run.key, None)
         except Exception as error:  # noqa: BLE001 - a fault in one run must not end the others
-            await self._broke(run, error)
+            await self._broke(*run.key, run.context.epoch, error)
         if run.ended_as is not None:
             observe.emit(ExecutionEnded(status=run.ended_as, transitions=run.state.seq, took_s=time.perf_counter() - began))
 
@@ -299,11 +331,11 @@ class Runs:
         elif self._hungry:
             self.nudge(next(iter(self._hungry)))
 
-    async def _broke(self, run: Run, error: Exception) -> None:
+    async def _broke(self, tenant: UUID, execution_id: UUID, epoch: int, error: Exception) -> None:
         """A fault of ours in a run: it is tried again later, here or elsewhere, and fails where that does not help."""
-        tenant, execution_id = run.key
-        faults = self._faults.pop(run.key, 0) + 1
-        self._faults[run.key] = faults
+        key = (tenant, execution_id)
+        faults = self._faults.pop(key, 0) + 1
+        self._faults[key] = faults
         if len(self._faults) > FAULTS_KEPT_MAX:
             self._faults.popitem(last=False)
         reason, detail = delivery.reason_of(error)
@@ -313,7 +345,7 @@ class Runs:
                 if faults < FAULTS_MAX:
                     await workers.free(tx, tenant, execution_id, self._worker, after_s=FAULT_PAUSE_S * 2**faults)
                 else:
-                    await _fail(tx, run, self._worker, self._clock.now())
+                    await _fail(tx, tenant, execution_id, Fence(self._worker, epoch, 0), self._clock.now())
         self._watch.tell(tenant, execution_id)
 
 
@@ -350,15 +382,14 @@ async def handle(runtime: Any, job: Job) -> None:
     runtime.runs.nudge(UUID(bytes=job.payload))
 
 
-async def _fail(tx: Tx, run: Run, worker: UUID, now: float) -> None:
-    """End an execution that this server can't run."""
+async def _fail(tx: Tx, tenant: UUID, execution_id: UUID, fence: Fence, now: float) -> None:
+    """End an execution that this server can't run, whatever its log has grown to."""
     message = "something went wrong in the server; its log has the details"
-    tenant, execution_id = run.key
     held = await executions.look(tx, tenant, execution_id)
     if held is None:
         return
     row = Row("error", MAIN, 0, main_scope(execution_id), message, metadata={"error": {"message": message, "kind": "internal"}}, at=now)
-    fence = Fence(worker, run.context.epoch, held.seq)
+    fence = replace(fence, seq=held.seq)
     await transitions.commit(
         tx, tenant, execution_id, fence, Outcome("failed", message, ends=True, parks=True), [row], [journal.text_of(row)]
     )

@@ -27,7 +27,8 @@ class Wanted:
 
     Attributes:
         idempotency_key: the same request under the same key gets the same execution.
-        digest: of the request, to tell the same one from another.
+        digest: of the request, to tell the same one from another; None where the key alone says that, as a call that is made once more may
+            come with other arguments.
         schedule_id, scheduled_at: of the schedule that wants it.
         depth: how many executions stand above it.
         key_id: what its prompts cost counts for this key.

@@ -15,6 +15,7 @@ from mentha.store import executions, pool, tenants, transitions, workers
 from mentha.store.executions import NewExecution
 from mentha.store.pool import Database
 from mentha.store.transitions import Fence, Outcome
+from mentha.store.workers import Claimed, Freed
 from mentha.workflow.state import Row
 from tests.support.runs import evaluate, new_task
 
@@ -128,15 +129,82 @@ async def test_runs_of_a_dead_worker_are_freed_and_it_can_write_nothing_more(dat
     (first,) = await claim(database, tenant, dead, limit=1)
     (second,) = await claim(database, tenant, alive, limit=1)
     async with database.connection() as tx:
-        assert await workers.free_dead(tx) == 0
+        assert await workers.free_dead(tx, pause_s=60) == []
         await tx.execute("UPDATE workers SET lease_until = now() - interval '1 s' WHERE id = $1", dead)
         assert not await workers.beat(tx, dead, lease_s=60)
         assert await workers.beat(tx, alive, lease_s=60)
-        assert await workers.free_dead(tx) == 1
+        assert await workers.free_dead(tx, pause_s=60) == [Freed(tenant, first.id, 1)]
     assert await write(database, tenant, first.id, Fence(dead, first.epoch, 0)) is None
     (again,) = await claim(database, tenant, alive)
     assert (again.id, again.epoch) == (first.id, first.epoch + 2)
     assert {first.id, second.id} == set(ids)
+
+
+async def died_with(database: Database, tenant: UUID) -> tuple[Claimed, Freed]:
+    """A run that a worker has taken and died with."""
+    worker = await new_worker(database)
+    async with database.connection() as tx:
+        await tx.execute("UPDATE executions SET ready_at = now() WHERE ready_at IS NOT NULL")
+        (claimed,) = await claim(database, tenant, worker)
+        await tx.execute("DELETE FROM workers WHERE id = $1", worker)
+        (freed,) = await workers.free_dead(tx, pause_s=60)
+    return claimed, freed
+
+
+async def test_deaths_are_counted_in_a_row_and_anew_once_the_log_has_grown(database: Database) -> None:
+    tenant, _ = await new_runs(database, 1)
+    assert [(await died_with(database, tenant))[1].deaths for _ in range(3)] == [1, 2, 3]
+    worker = await new_worker(database)
+    async with database.connection() as tx:
+        await tx.execute("UPDATE executions SET ready_at = now()")
+    (claimed,) = await claim(database, tenant, worker)
+    assert await write(database, tenant, claimed.id, Fence(worker, claimed.epoch, 0), parks=True, ready_at=0)
+    assert [(await died_with(database, tenant))[1].deaths for _ in range(2)] == [1, 2]
+
+
+@pytest.mark.parametrize("how", ["parked", "retired", "stray", "fault"])
+async def test_run_that_is_let_go_of_counts_no_death(database: Database, how: str) -> None:
+    tenant, _ = await new_runs(database, 1)
+    await died_with(database, tenant)
+    worker = await new_worker(database)
+    (claimed,) = await claim(database, tenant, worker)
+    async with database.connection() as tx:
+        if how == "parked":
+            await transitions.commit(tx, tenant, claimed.id, Fence(worker, claimed.epoch, 0), Outcome("queued", parks=True), [], [])
+        elif how == "retired":
+            await workers.retire(tx, worker)
+        elif how == "stray":
+            assert await workers.free_strays(tx, worker, [], older_than_s=-60) == 1
+        else:
+            await workers.free(tx, tenant, claimed.id, worker, after_s=0)
+        assert await tx.fetchval("SELECT deaths FROM executions") == 1
+
+
+async def test_run_that_got_no_further_is_ready_later_each_time(database: Database) -> None:
+    tenant, _ = await new_runs(database, 1)
+    waits: list[bool] = []
+    for _ in range(3):
+        await died_with(database, tenant)
+        async with database.connection() as tx:
+            waits.append(await tx.fetchval("SELECT ready_at > now() + interval '30 s' FROM executions"))
+    assert waits == [False, True, True]
+
+
+async def test_run_that_is_given_up_ends_where_it_was_unless_it_has_been_taken_since(database: Database) -> None:
+    tenant, _ = await new_runs(database, 1)
+    _, freed = await died_with(database, tenant)
+    scope = str(new_id())
+    async with database.connection() as tx:
+        await tx.execute("UPDATE executions SET ready_at = now()")
+        (claimed,) = await claim(database, tenant, await new_worker(database))
+        assert not await workers.give_up(tx, freed, "no", metadata={}, scope_id=scope)
+        await tx.execute("DELETE FROM workers")
+        (freed,) = await workers.free_dead(tx, pause_s=0)
+        assert await workers.give_up(tx, freed, "it is over", metadata={"a": 1}, scope_id=scope)
+        ended = await executions.get(tx, tenant, claimed.id)
+        (line,) = await transitions.list_(tx, tenant, claimed.id, limit=5, offset=0, direction="asc")
+    assert (ended.status, ended.error, ended.transition_count) == ("failed", "it is over", 1)
+    assert (line.type, line.output, line.metadata, str(line.current.scope_id)) == ("error", "it is over", {"a": 1}, scope)
 
 
 async def test_stray_is_given_back_and_what_runs_is_not(database: Database) -> None:

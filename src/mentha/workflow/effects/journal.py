@@ -16,20 +16,14 @@ from mentha.workflow.marks import Hidden
 
 
 class Rounds:
-    """The journal of one turn of a prompt.
-
-    Attributes:
-        number: of the round that is under way.
-    """
+    """The journal of one turn of a prompt."""
 
     def __init__(self, kept: Kept, hidden: Hidden) -> None:
         self._kept = kept
         self._hidden = hidden
-        self.number = 0
 
     def completion(self, number: int) -> Completion | None:
         """See `tools.loop.Journal`."""
-        self.number = number
         before = self._kept.completion(number)
         return _with(before, self._hidden.opened([before.content, before.tool_calls])) if before else None
 

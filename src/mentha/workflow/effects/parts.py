@@ -122,6 +122,14 @@ class Job:
         place = hashlib.sha256(f"{scope}/{workflow}/{self.command.step}".encode()).hexdigest()[:KEY_CHARS]
         return f"{self.run.execution_id}/{place}"
 
+    @property
+    def opened(self) -> int:
+        """The number of the row that began the workflow or the branch of its step: another where a step around it is tried again.
+
+        What that one started is what it failed with, maybe: then it must be started anew.
+        """
+        return self.plain_names.frame.opened
+
     async def evaluated(self, value: JsonValue, position: Position = "value") -> JsonValue:
         """A value with its expressions evaluated. Secrets in it are in the clear.
 

@@ -16,13 +16,12 @@ from mentha.core.json import JsonObject, JsonValue, dumps
 from mentha.providers.types import Completion, Options, Route, Usage
 from mentha.store.usage import NewUsage
 from mentha.tools import expand, offer
-from mentha.tools.calls import Call, Result
 from mentha.tools.loop import Limits, Loop, Outcome, summed
 from mentha.tools.mcp import discovery
-from mentha.tools.run import ServerTools
+from mentha.tools.run import KeyedTools
 from mentha.wire.chat import OPTIONS
 from mentha.workflow import prompts
-from mentha.workflow.effects.journal import Rounds, open_rounds
+from mentha.workflow.effects.journal import open_rounds
 from mentha.workflow.effects.parts import Job, Stopped
 from mentha.workflow.effects.tool import fill_of, server_tools
 from mentha.workflow.effects.toolset import toolset
@@ -234,26 +233,9 @@ async def _answered(job: Job, step: JsonObject, tools: dict[str, JsonObject], as
         until_s=asking.until_s,
     )
     journal = await open_rounds(job)
-    runner = _Runner(server_tools(job, tools), f"{job.key}/{len(job.command.args['turns'])}", journal)
+    runner = KeyedTools(server_tools(job, tools), f"{job.key}/{len(job.command.args['turns'])}")
     # A choice that forces a call was kept in the first turn.
     return await Loop(asking, runner, limits, journal=journal).run(dumps(messages), None if job.command.args["turns"] else asking.choice)
-
-
-class _Runner:
-    """Runs calls of a model, each under a key of its own."""
-
-    def __init__(self, tools: ServerTools, key: str, journal: Rounds) -> None:
-        self._tools = tools
-        self._key = key
-        self._journal = journal
-
-    def is_ours(self, name: str) -> bool:
-        """See `tools.loop.Runner`."""
-        return self._tools.is_ours(name)
-
-    async def run(self, call: Call) -> Result:
-        """See `tools.loop.Runner`."""
-        return await self._tools.run(call, key=f"{self._key}/{self._journal.number}/{call.position}")
 
 
 def _output(job: Job, step: JsonObject, completion: Completion, usage: Usage | None, whole: list[JsonObject]) -> JsonValue:

@@ -72,11 +72,13 @@ async def _arguments(job: Job, given: JsonValue) -> JsonObject:
 
 
 async def _run(job: Job, tool: JsonObject, given: JsonObject, tools: Mapping[str, JsonObject]) -> JsonValue:
+    key = job.key
     if tool["type"] == "system":
+        key = f"{key}/{job.opened}"
         given = await asyncio.to_thread(job.hidden.closed, given) if is_large(given) else job.hidden.closed(given)
     began, is_ok = time.monotonic(), False
     try:
-        output = await server_tools(job, tools).call(tool["name"], given, key=job.key)
+        output = await server_tools(job, tools).call(tool["name"], given, key=key)
         is_ok = True
     except ToolFailed as error:
         raise Stopped(policy.of_tool(error, tool, given, time.time())) from None
