@@ -10,8 +10,8 @@ from mentha.chat.prompt import Prompt
 from mentha.core.config import Settings
 from mentha.core.json import JsonObject
 from mentha.store.pool import Database
-from mentha.tools.calls import SERVER_TYPES
-from mentha.tools.journal import Turn, open_journal
+from mentha.tools.calls import SERVER_TYPES, Call, Result
+from mentha.tools.journal import Kept, Turn, open_journal
 from mentha.tools.loop import Ask, Limits, Loop, Outcome
 from mentha.tools.messages import Draft
 from mentha.tools.run import ServerTools, Toolbox
@@ -93,4 +93,21 @@ async def _loop(setup: Setup, tools: list[JsonObject], ask: Ask) -> Loop:
             setup.push(setup.chunks.tool_calls([{**call, "auto_run": True} for call in calls]))
 
     journal = await open_journal(setup.database, turn, within_s=settings.turn_replay_s)
-    return Loop(ask, ServerTools(setup.tools, setup.caller, tools), limits, journal=journal, show=show)
+    runner = _Runner(ServerTools(setup.tools, setup.caller, tools), journal)
+    return Loop(ask, runner, limits, journal=journal, show=show)
+
+
+class _Runner:
+    """Runs each call under a key of its own, since one that a crash cut short is made again."""
+
+    def __init__(self, tools: ServerTools, journal: Kept) -> None:
+        self._tools = tools
+        self._journal = journal
+
+    def is_ours(self, name: str) -> bool:
+        """See `tools.loop.Runner`."""
+        return self._tools.is_ours(name)
+
+    async def run(self, call: Call) -> Result:
+        """See `tools.loop.Runner`."""
+        return await self._tools.run(call, key=self._journal.key_of(call))

@@ -33,6 +33,9 @@ class Kept:
 
     Args:
         run: its id is that of the turn that began it, which an earlier process may have done.
+
+    Attributes:
+        number: of the round that is under way.
     """
 
     def __init__(self, database: Database, tenant: UUID, run: Run, rounds: dict[int, StoredRound]) -> None:
@@ -41,9 +44,15 @@ class Kept:
         self._run = run
         self._rounds = rounds
         self._is_begun = bool(rounds)
+        self.number = 0
+
+    def key_of(self, call: Call) -> str:
+        """What tells a call of the round that is under way from every other; the same in each process that takes the run up."""
+        return f"{self._run.id}/{self.number}/{call.position}"
 
     def completion(self, number: int) -> Completion | None:
-        """What the model said in this round before."""
+        """What the model said in this round before. With it a round begins."""
+        self.number = number
         before = self._rounds.get(number)
         return _completion(before.message) if before else None
 
