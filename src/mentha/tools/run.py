@@ -87,6 +87,11 @@ class ServerTools:
         """A text without the secrets of tools that were opened so far."""
         return self._redactor.text(text)
 
+    @property
+    def hidden(self) -> Collection[str]:
+        """The texts that give away the secrets of tools that were opened so far."""
+        return list(self._hidden)
+
     def is_ours(self, name: str) -> bool:
         """Whether the server runs this call. What was not offered is ours to refuse."""
         tool = self._tools.get(name)
