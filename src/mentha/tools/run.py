@@ -152,7 +152,7 @@ class ServerTools:
         filled = await self.filled(tool)
         if kind == "api_call":
             how = How(by_parts=by_parts, content_always=by_author, key=key)
-            return await api_call.run(self._box.outbound, self._caller.tenant, tool, filled, given, how)
+            return await api_call.run(self._box.outbound, self._caller, tool, filled, given, how)
         depth = (self._caller.depth, self._caller.executions)
         means = integrations.Means(self._box.settings, self._box.outbound, self._box.values, mcp=self._box.mcp, depth=depth)
         if "discovered" not in tool:
