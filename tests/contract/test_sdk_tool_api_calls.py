@@ -12,6 +12,7 @@ from julep import AsyncJulep
 from tests.contract.test_sdk_tool_loop import ALL_SOURCES, acting, results
 from tests.support.model_server import ModelServerHandle, text, tool_calls
 from tests.support.sdk import Account, ask, asked
+from tests.support.server import ServerProcess
 from tests.support.talk import Client
 from tests.support.wild_server import Seen, WildServer, answer, saying, wild_server
 
@@ -47,6 +48,56 @@ async def called(sdk: AsyncJulep, models: ModelServerHandle, tool: Any, argument
     models.script("gpt-x", tool_calls([("call", arguments)]), text("done"))
     await ask(sdk, await acting(sdk, tool))
     return results(models)[-1]
+
+
+async def test_agent_that_calls_its_own_chat_over_http_ends_at_a_depth(
+    sdk: AsyncJulep, models: ModelServerHandle, server: ServerProcess, account: Account
+) -> None:
+    agent = await sdk.agents.create(name="Mia", model="gpt-x")
+    session = (await sdk.sessions.create(agent=agent.id, auto_run_tools=True)).id
+    # What a tool says of its depth does not count.
+    headers = {"Authorization": account.key, "Mentha-Depth": "0,0"}
+    spec: Any = {
+        "method": "POST",
+        "url": f"{server.url}/sessions/{session}/chat",
+        "json": {"messages": [{"role": "user", "content": "again"}]},
+        "headers": headers,
+    }
+    await sdk.agents.tools.create(agent.id, name="call", type="api_call", api_call=spec)
+    models.script("gpt-x", *[tool_calls([("call", {})])] * 4, *[text("back")] * 4)
+    assert (await ask(sdk, session)).choices[0].message.content == "back"
+    assert len(asked(models)) == 8
+    refused = results(models, 4)[-1]
+    assert refused["status_code"] == 422
+    assert refused["json"]["detail"][0]["loc"] == ["header", "Mentha-Depth"]
+
+
+async def test_response_that_stands_too_deep_is_refused(raw: Client, models: ModelServerHandle) -> None:
+    models.script("gpt-x", text("hi"))
+    answers = [
+        (await raw.post("/responses", json={"model": "gpt-x", "input": "x"}, headers={"Mentha-Depth": depth})).status_code
+        for depth in ("2,0", "3,0")
+    ]
+    assert answers == [200, 422]
+
+
+async def test_execution_that_starts_itself_over_http_is_refused_at_its_depth(sdk: AsyncJulep, raw: Client) -> None:
+    agent = await sdk.agents.create(name="Mia", model="gpt-x")
+    task = await sdk.tasks.create(agent.id, name="a", main=[{"evaluate": {"x": "1"}}])
+
+    async def started(depth: str) -> int:
+        return (await raw.post(f"/tasks/{task.id}/executions", json={"input": {}}, headers={"Mentha-Depth": depth})).status_code
+
+    # What can't be read says nothing.
+    assert [await started(depth) for depth in ("0,9", "0,10", "0,999", "0,-1", "x", "9999,9999")] == [201, 422, 422, 201, 201, 201]
+
+
+async def test_depth_is_told_to_nobody_but_who_may_be_a_mentha(sdk: AsyncJulep, models: ModelServerHandle, outside: WildServer) -> None:
+    for target, method in (("/x", "POST"), ("/sessions/a/chat", "GET"), ("/sessions/a/chats", "POST"), ("/tasks/a/executions", "POST")):
+        await called(sdk, models, tool_of(outside, target=target, method=method), {})
+    assert [seen.headers.get("mentha-depth") for seen in outside.seen] == [None, None, None, "0,0"]
+    # Another for each call.
+    assert len({seen.headers["idempotency-key"] for seen in outside.seen}) == 4
 
 
 async def test_fields_of_a_schema_go_to_path_query_and_body(sdk: AsyncJulep, models: ModelServerHandle, outside: WildServer) -> None:

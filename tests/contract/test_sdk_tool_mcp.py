@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from julep import AsyncJulep, UnprocessableEntityError
+from pydantic import Field
 
 from mentha.core.redact import MARK
 from tests.contract.test_sdk_tool_loop import ALL_SOURCES, ECHO, acting, results
@@ -73,6 +74,30 @@ async def test_tools_of_a_server_are_offered_and_called_with_the_tenants_secret(
     # What a server repeats of its key is not shown, also where the model has said it.
     assert told[4] == MARK
     assert "web_add" in (await raw.get(f"/sessions/{session}/history?{ALL_SOURCES}")).text
+
+
+async def test_secret_that_a_server_repeats_in_its_list_is_not_shown_to_the_model(
+    sdk: AsyncJulep, raw: Client, models: ModelServerHandle, mcp: McpServer
+) -> None:
+    other = "0ther-secret-in-the-address-4712"
+    await sdk.secrets.create(name="IN_URL", value=other)
+
+    def leaky(text: Annotated[str, Field(description=f"Not {KEY} but {other}")] = KEY) -> str:
+        return text
+
+    mcp.made.add_tool(leaky, name="leaky", description=f"Seen: Bearer {KEY}, {other}")
+    mcp.made.add_tool(leaky, name=f"x_{KEY}", description="Its name can't be shown")
+    session = await acting(sdk, tool(f"{mcp.url}?key={{secrets.IN_URL}}"), ECHO)
+    models.script("gpt-x", text("hi"))
+    body = {"messages": [{"role": "user", "content": "x"}]}
+    reply = (await raw.post(f"/sessions/{session}/chat", json=body)).raise_for_status().json()
+    shown = offered(models)["web_leaky"]
+    assert shown["description"] == f"Seen: {MARK}, {MARK}"
+    assert shown["parameters"]["properties"]["text"]["description"] == f"Not {MARK} but {MARK}"
+    assert [warning for warning in reply["warnings"] if "1 more tools" in warning]
+    rendered = (await raw.post(f"/sessions/{session}/render", json=body)).text
+    assert "web_leaky" in rendered
+    assert not [each for each in (KEY, other) if each in rendered or each in str(asked(models)) or each in str(reply)]
 
 
 async def test_list_of_a_server_is_asked_once_and_shown_by_render(

@@ -1,4 +1,4 @@
-"""The provider `remote_browser`, against a browser's end of its protocol, and against Chromium where there is one."""
+"""The provider `remote_browser`, against a browser's end of its protocol. `test_integrations_chromium.py` has a real one."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,6 +12,7 @@ from mentha.core.errors import MenthaError, OutboundFailed, OutboundRefused
 from mentha.tools import integrations
 from mentha.tools.calls import ToolFailed
 from mentha.tools.integrations import Means
+from mentha.tools.integrations.devtools import steered
 from mentha.tools.integrations.keys import key_of
 from mentha.tools.outbound import Outbound
 from tests.support.vendors.browser_server import KEY, PNG, BrowserServer, browser_server
@@ -39,8 +40,8 @@ async def test_address_is_opened_and_waited_for_in_the_page_that_is_there(browse
     browser.noise = [{"method": "Target.targetCreated", "params": {}}, {"id": 77, "result": {}}]
     done = await act(browser, "navigate", text="example.com/tea", setup={"width": 800})
     assert done == {"output": "navigated to https://example.com/tea", "error": None, "base64_image": None, "system": None}
-    assert browser.methods() == ["getTargets", "attachToTarget", "setDeviceMetricsOverride", "enable", "navigate"]
-    assert browser.told[2][1] == {"width": 800, "height": 720, "deviceScaleFactor": 1, "mobile": False}
+    assert browser.methods() == ["getTargets", "attachToTarget", "enable", "setDeviceMetricsOverride", "navigate"]
+    assert browser.told[3][1] == {"width": 800, "height": 720, "deviceScaleFactor": 1, "mobile": False}
     assert (await act(browser, "refresh"))["output"] == "refreshed"
 
 
@@ -74,6 +75,25 @@ async def test_text_is_typed_and_keys_are_pressed(browser: BrowserServer) -> Non
         ("Input.dispatchKeyEvent", down),
         ("Input.dispatchKeyEvent", {"type": "keyUp", "key": "Enter", "windowsVirtualKeyCode": 13, "modifiers": 0}),
     ]
+
+
+@pytest.mark.parametrize(
+    ("targets", "steered_to"),
+    [
+        ([], None),
+        ([("worker", "", "service_worker")], None),
+        ([("b", "", "page"), ("a", "", "page")], "a"),
+        ([("c", "b", "page"), ("b", "a", "page"), ("a", "", "page")], "c"),
+        ([("b", "gone", "page"), ("c", "b", "page")], "c"),
+        # What a browser tells need not make sense.
+        ([("a", "b", "page"), ("b", "a", "page")], None),
+        ([("a", "a", "page"), ("c", "", "page")], "c"),
+    ],
+)
+def test_page_that_was_opened_last_by_the_one_before_is_steered(targets: Any, steered_to: str | None) -> None:
+    for told in (targets, targets[::-1]):
+        found = steered([{"targetId": name, "openerId": opener, "type": kind, "url": "about:blank"} for name, opener, kind in told])
+        assert (found or {}).get("targetId") == steered_to
 
 
 @pytest.mark.parametrize(

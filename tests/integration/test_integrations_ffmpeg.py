@@ -2,9 +2,14 @@
 
 import asyncio
 import base64
+import io
+import math
 import shutil
+import struct
 import tempfile
-from collections.abc import Iterator
+import wave
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -47,6 +52,15 @@ def program() -> Iterator[Path]:
         yield path
 
 
+@pytest.fixture
+def folders(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[Path]]]:
+    """The folders that calls have left; those of other tests, which may run at the same time, are elsewhere."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield lambda: list(Path(folder).iterdir())
+
+
 async def run(cmd: str, *files: str, program: Path | None, **settings: Any) -> Any:
     async def none(*_: Any) -> dict[str, str]:
         return {}
@@ -83,21 +97,21 @@ async def test_program_that_is_not_there_says_what_the_operator_can_do(tmp_path:
     ("title", "told"),
     [("fails", "no such stream"), ("slow", "did not end"), ("large", "ffmpeg"), ("link", "no output"), ("nothing", "no output")],
 )
-async def test_program_that_fails_in_some_way_is_told_of_and_leaves_nothing(program: Path, title: str, told: str) -> None:
-    before = set(Path(tempfile.gettempdir()).glob("mentha-ffmpeg-*"))
+async def test_program_that_fails_in_some_way_is_told_of_and_leaves_nothing(
+    program: Path, folders: Callable[[], list[Path]], title: str, told: str
+) -> None:
     given: dict[str, Any] = {"ffmpeg_timeout_s": 0.5} if title == "slow" else {"outbound_response_bytes_max": 1_000_000}
     error = await refusal(f"ffmpeg -i a.mp4 -metadata title={title} b.mp3", FILE, program=program, **given)
     assert told in error.message
     assert not error.retry
-    assert set(Path(tempfile.gettempdir()).glob("mentha-ffmpeg-*")) <= before
+    assert folders() == []
 
 
-async def test_call_that_is_cancelled_ends_its_program(program: Path, tmp_path: Path) -> None:
-    before = set(Path(tempfile.gettempdir()).glob("mentha-ffmpeg-*"))
+async def test_call_that_is_cancelled_ends_its_program(program: Path, folders: Callable[[], list[Path]]) -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.3):
             await run("ffmpeg -i a.mp4 -metadata title=slow b.mp3", FILE, program=program)
-    assert set(Path(tempfile.gettempdir()).glob("mentha-ffmpeg-*")) <= before
+    assert folders() == []
 
 
 @pytest.mark.parametrize(
@@ -164,7 +178,51 @@ def test_command_as_people_write_it_is_taken(cmd: str) -> None:
     assert command(cmd, 1).inputs
 
 
-@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed")
+def sound() -> str:
+    """A tone of a second, as a WAV file in base64."""
+    written = io.BytesIO()
+    with wave.open(written, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(b"".join(int(9_000 * math.sin(each / 6)).to_bytes(2, "little", signed=True) for each in range(16_000)))
+    return base64.b64encode(written.getvalue()).decode()
+
+
+def picture() -> str:
+    """A PNG picture in base64, of 64 by 48 pixels."""
+
+    def piece(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    # 8 bits a channel, three channels; each row begins with the kind of its filter, which is none.
+    header = struct.pack(">IIBBBBB", 64, 48, 8, 2, 0, 0, 0)
+    rows = zlib.compress((b"\0" + bytes(range(192))) * 48)
+    return base64.b64encode(b"\x89PNG\r\n\x1a\n" + piece(b"IHDR", header) + piece(b"IDAT", rows) + piece(b"IEND", b"")).decode()
+
+
+REAL = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed")
+
+
+@REAL
+@pytest.mark.parametrize(
+    ("cmd", "makers", "kind", "start", "mark"),
+    [
+        ("ffmpeg -i a.wav -ar 8000 -filter:a 'volume=0.5' b.flac", [sound], "audio/flac", 0, b"fLaC"),
+        ("ffmpeg -i a.wav -b:a 64k b.mp3", [sound], "audio/mpeg", 0, b"ID3"),
+        ("ffmpeg -i a.png -vf scale=32:-2 b.jpg", [picture], "image/jpeg", 0, b"\xff\xd8"),
+        ("ffmpeg -i a.png -i a.wav -c:v libx264 -pix_fmt yuv420p -c:a aac -shortest b.mp4", [picture, sound], "video/mp4", 4, b"ftyp"),
+    ],
+)
+async def test_file_is_changed_by_the_real_program_within_its_limits(
+    cmd: str, makers: list[Callable[[], str]], kind: str, start: int, mark: bytes
+) -> None:
+    made = await run(cmd, *(make() for make in makers), program=Path(str(shutil.which("ffmpeg"))))
+    assert made["mime_type"] == kind
+    assert base64.b64decode(made["fileoutput"])[start:].startswith(mark)
+
+
+@REAL
 async def test_film_of_the_real_program_reads_no_other_file() -> None:
     program = Path(str(shutil.which("ffmpeg")))
     hostile = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n"

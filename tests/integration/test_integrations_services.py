@@ -7,7 +7,7 @@ import pytest
 
 from mentha.tools.calls import ToolFailed
 from tests.support import vendors
-from tests.support.vendors import browserbase, cloudinary, google_sheets, llama_parse, mailgun, unstructured, wikipedia
+from tests.support.vendors import arxiv, browserbase, cloudinary, google_sheets, llama_parse, mailgun, unstructured, wikipedia
 from tests.support.vendors.calling import Caller, calling
 from tests.support.vendors.vendor import form_of, json_of, path_of, query_of, told
 from tests.support.wild_server import answer
@@ -91,6 +91,32 @@ async def test_wikipedia_gives_as_many_articles_as_wanted_and_none_for_nothing()
         assert await call({"query": "tea", "load_max_docs": 1}) == {"documents": [wikipedia.document(7)]}
         assert await call({"query": "nothing"}) == {"documents": []}
         assert (await refusal(call, {"query": "limited"})).retry
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(400, "OPTION_NOT_IN_PLAN"), (404, "SUBSCRIPTION_NOT_FOUND"), (422, "SUBSCRIPTION_TOKEN_INVALID")]
+)
+async def test_brave_key_that_has_no_plan_is_named_whatever_the_status(status: int, code: str) -> None:
+    error = {"id": "1", "status": status, "code": code, "detail": "not in the plan"}
+    async with calling(vendors.named("brave"), lambda _: told({"type": "ErrorResponse", "error": error, "time": 1}, status)) as call:
+        failed = await refusal(call)
+        assert "does not accept `brave_api_key`" in failed.message
+        assert "not in the plan" in failed.message
+        assert (failed.retry, len(call.server.seen)) == (False, 1)
+
+
+async def test_brave_query_that_is_refused_is_no_fault_of_the_key() -> None:
+    error = {"id": "1", "status": 422, "code": "VALIDATION", "detail": "Unable to validate request parameter(s)"}
+    async with calling(vendors.named("brave"), lambda _: told({"type": "ErrorResponse", "error": error, "time": 1}, 422)) as call:
+        assert "refused the call with status 422" in (await refusal(call)).message
+
+
+async def test_arxiv_pdfs_are_fetched_at_the_pace_that_arxiv_asks_for() -> None:
+    vendor = vendors.named("arxiv")
+    async with calling(vendor, lambda seen: arxiv.feed(arxiv.ENTRY * 9) if "query" in seen.target else vendor.says(seen)) as call:
+        found = await call()
+        assert all(paper["pdf_downloaded"] for paper in found["result"])
+        assert call.waited == [1.0, 1.0]
 
 
 async def test_arxiv_search_takes_ids_and_tells_of_its_errors() -> None:

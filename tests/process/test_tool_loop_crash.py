@@ -15,6 +15,8 @@ from tests.support.wild_server import Seen, answer, wild_server
 
 SOURCES = "?sources=api_request&sources=api_response&sources=tool_request&sources=tool_response"
 
+TARGETS = ("/a", "/b", "/slow")
+
 
 async def acting(client: Client, url: str) -> str:
     tool = {"name": "get", "type": "api_call", "api_call": {"method": "GET", "url": f"{url}{{id}}"}}
@@ -69,6 +71,10 @@ async def test_retry_after_a_crash_runs_no_ended_call_twice(
                 reply = await _again(client, session, key)
                 assert reply.json()["choices"][0]["message"]["content"] == "all three"
                 assert sorted(seen.target for seen in outside.seen) == ["/a", "/b", "/slow", "/slow"]
+                # The one that is made again is told by its key; no other has the same.
+                keys = {target: {seen.headers["idempotency-key"] for seen in outside.seen if seen.target == target} for target in TARGETS}
+                assert [len(keys[target]) for target in TARGETS] == [1, 1, 1]
+                assert len(set.union(*keys.values())) == len(TARGETS)
                 # The model was not asked again for what it had said: 2 rounds before the crash, the last one after it.
                 asked = [request.json for request in models.requests if request.path.endswith("/chat/completions")]
                 assert len(asked) == 3

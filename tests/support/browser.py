@@ -1,18 +1,22 @@
-"""Headless Chromium for tests, driven over its debugging pipe: no driver program, no port, no package."""
+"""Headless Chromium for tests, driven over its debugging pipe: no driver program, no port, no package. Or with a port, for who drives it."""
 
 import base64
+import contextlib
 import json
 import os
+import queue
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -25,9 +29,9 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--remote-debugging-pipe",
 )
 WAIT_S = 20.0
+SAID = "DevTools listening on "
 READ_BYTES = 65_536
 # The browser reads commands from descriptor 3 and writes answers to 4; first both go out of each other's way.
 START = """
@@ -144,7 +148,17 @@ def browsing() -> Generator[Page]:
     ours_in, theirs_out = os.pipe()
     theirs_in, ours_out = os.pipe()
     with tempfile.TemporaryDirectory(prefix="mentha-browser-", ignore_cleanup_errors=True) as profile:
-        command = [sys.executable, "-c", START, str(theirs_in), str(theirs_out), found, *FLAGS, f"--user-data-dir={profile}"]
+        command = [
+            sys.executable,
+            "-c",
+            START,
+            str(theirs_in),
+            str(theirs_out),
+            found,
+            *FLAGS,
+            "--remote-debugging-pipe",
+            f"--user-data-dir={profile}",
+        ]
         process = subprocess.Popen(command, pass_fds=(theirs_in, theirs_out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(theirs_in)
         os.close(theirs_out)
@@ -159,3 +173,35 @@ def browsing() -> Generator[Page]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(10)
+
+
+@contextmanager
+def listening() -> Generator[str]:
+    """The `ws://` address of a new browser on loopback with an empty profile; both are gone afterwards."""
+    found = program()
+    if found is None:
+        raise RuntimeError("no Chromium here: check `program()` first")
+    addresses: queue.Queue[str] = queue.Queue()
+
+    def read(lines: IO[str]) -> None:
+        # To the end: a browser whose words nobody reads waits.
+        for line in lines:
+            if SAID in line:
+                addresses.put(line.partition(SAID)[2].strip())
+
+    with tempfile.TemporaryDirectory(prefix="mentha-browser-", ignore_cleanup_errors=True) as profile:
+        command = [found, *FLAGS, "--remote-debugging-port=0", f"--user-data-dir={profile}"]
+        with subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace", start_new_session=True
+        ) as process:
+            assert process.stderr
+            reader = threading.Thread(target=read, args=(process.stderr,), daemon=True)
+            reader.start()
+            try:
+                yield addresses.get(timeout=WAIT_S)
+            finally:
+                # Its own processes, too; the group is theirs alone.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait(WAIT_S)
+                reader.join(WAIT_S)

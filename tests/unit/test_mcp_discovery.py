@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mentha.core.config import McpCommand, Settings
+from mentha.core.redact import Redactor
 from mentha.tools import offer
 from mentha.tools.calls import ToolFailed
 from mentha.tools.mcp import answers, discovery
@@ -73,15 +74,17 @@ def test_catalogue_leaves_out_what_no_provider_would_take() -> None:
         {"type": "object", "properties": []},
         {"type": "object", "required": "q"},
     ]
-    found = discovery.catalogue_of([listed("good"), listed("good"), *(listed(f"bad{n}", each) for n, each in enumerate(bad))], tools_max=9)
+    found = discovery.catalogue_of(
+        [listed("good"), listed("good"), *(listed(f"bad{n}", each) for n, each in enumerate(bad))], tools_max=9, redactor=Redactor()
+    )
     assert [each.name for each in found.tools] == ["good"]
     assert found.left_out == len(bad) + 1
 
 
 def test_catalogue_of_very_many_tools_is_cut_by_number_and_by_bytes() -> None:
-    assert len(discovery.catalogue_of([listed(f"t{n}") for n in range(500)], tools_max=7).tools) == 7
+    assert len(discovery.catalogue_of([listed(f"t{n}") for n in range(500)], tools_max=7, redactor=Redactor()).tools) == 7
     wide = {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(1_000)}}
-    found = discovery.catalogue_of([listed(f"t{n}", wide) for n in range(50)], tools_max=50)
+    found = discovery.catalogue_of([listed(f"t{n}", wide) for n in range(50)], tools_max=50, redactor=Redactor())
     assert 1 <= len(found.tools) < 10
     assert len(found.tools) + found.left_out == 50
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from mentha.api.body import Route
-from mentha.api.deps import RuntimeOf, TenantId, Tx, is_retry
+from mentha.api.deps import RuntimeOf, TenantId, Tx, is_retry, turn_depth
 from mentha.api.errors import to_body, unexpected_body
 from mentha.api.hangup import unless_gone
 from mentha.api.responses import errors
@@ -52,6 +52,7 @@ async def chat(
 ) -> Response:
     """Send messages and get the agent's answer, in one piece or as a stream of server-sent events"""
     runtime = request.app.state.runtime
+    depth, executions = turn_depth(request)
     wanted = TurnRequest(
         tenant=tenant,
         session_id=session_id,
@@ -61,6 +62,8 @@ async def chat(
         retried=is_retry(request),
         idempotency_key=idempotency_key or None,
         custom_key=x_custom_api_key or None,
+        depth=depth,
+        executions=executions,
     )
     running = await runtime.turns.begin(wanted)
     if isinstance(running, bytes):

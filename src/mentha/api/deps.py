@@ -16,10 +16,13 @@ from starlette.requests import HTTPConnection
 from mentha.api.identity import Identity
 from mentha.auth.vault import Vault
 from mentha.core.config import Settings
+from mentha.core.errors import FieldInvalid
 from mentha.store.blobs import Blobs
 from mentha.store.pool import Database
 from mentha.store.pool import Tx as Connection
+from mentha.tools import depth
 from mentha.tools.attachments import Attachments
+from mentha.tools.system import DEPTH_MAX, EXECUTIONS_DEPTH_MAX
 from mentha.wire import filters
 from mentha.wire.common import LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX, OFFSET_MAX, Direction, Page, SortBy
 
@@ -43,6 +46,36 @@ def is_retry(request: Request) -> bool:
     count = request.headers.get("x-stainless-retry-count", "")
     # Not by `int`: it refuses numbers of very many digits.
     return count.isdecimal() and count.strip("0") != ""
+
+
+def turn_depth(request: Request) -> tuple[int, int]:
+    """In how many turns, and in how many executions, the turn stands that is asked for.
+
+    Raises:
+        FieldInvalid: in too many.
+    """
+    told = depth.heard(request.headers.get(depth.HEADER))
+    if told is None:
+        return 0, 0
+    if told[0] >= DEPTH_MAX:
+        raise _too_deep(f"a chat within a chat goes no deeper than {DEPTH_MAX} levels")
+    return told[0] + 1, told[1]
+
+
+def execution_depth(request: Request) -> int:
+    """How many executions stand above the one that is asked for.
+
+    Raises:
+        FieldInvalid: too many.
+    """
+    told = depth.heard(request.headers.get(depth.HEADER)) or (0, 0)
+    if told[1] >= EXECUTIONS_DEPTH_MAX:
+        raise _too_deep(f"executions that start executions go no deeper than {EXECUTIONS_DEPTH_MAX} levels")
+    return told[1]
+
+
+def _too_deep(message: str) -> FieldInvalid:
+    return FieldInvalid(message, loc=("header", "Mentha-Depth"), kind="too_deep", fix="let the tool call something else")
 
 
 async def runtime(request: Request) -> Any:

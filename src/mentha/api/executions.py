@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Query, Request
 
 from mentha.api.body import Route
-from mentha.api.deps import FilteredPage, RuntimeOf, Statement, TenantId, is_retry
+from mentha.api.deps import FilteredPage, RuntimeOf, Statement, TenantId, execution_depth, is_retry
 from mentha.api.responses import errors
 from mentha.store import executions
 from mentha.wire.executions import (
@@ -45,7 +45,7 @@ async def create_execution(
     """Start a task with an input. The answer's `metadata` has `jobs`, whose state can be asked for"""
     key = idempotency_key or None
     digest = start.digest_of(task_id, await request.body()) if key else None
-    wanted = Wanted(task_id, body.input, body.metadata or {}, body.session_id, body.user_id, key, digest)
+    wanted = Wanted(task_id, body.input, body.metadata or {}, body.session_id, body.user_id, key, digest, depth=execution_depth(request))
     made = await start.create(runtime, tenant, wanted)
     # Its job has its id.
     return made.model_copy(update={"metadata": {**(made.metadata or {}), "jobs": [str(made.id)]}})

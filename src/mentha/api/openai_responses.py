@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from mentha.api.body import Route
-from mentha.api.deps import RuntimeOf, Statement, TenantId, Tx, is_retry
+from mentha.api.deps import RuntimeOf, Statement, TenantId, Tx, is_retry, turn_depth
 from mentha.api.errors import unexpected_body
 from mentha.api.hangup import unless_gone
 from mentha.api.responses import errors
@@ -57,6 +57,7 @@ async def create_response(
     head = Head(new_id(), clock.now())
     raw = await request.body()
     asked = await asyncio.to_thread(shape.asked, body, head) if len(raw) > INLINE_BYTES_MAX else shape.asked(body, head)
+    depth, executions = turn_depth(request)
     form = ResponseForm(tenant, head, asked, runtime.database)
     wanted = TurnRequest(
         tenant=tenant,
@@ -68,6 +69,8 @@ async def create_response(
         retried=is_retry(request),
         idempotency_key=idempotency_key or None,
         custom_key=x_custom_api_key or None,
+        depth=depth,
+        executions=executions,
         form=form,
     )
     running = await runtime.turns.begin(wanted)

@@ -11,15 +11,13 @@ from mentha.server.system_arguments import checked, id_of, page_of, shown
 from mentha.store import executions, tasks, transitions
 from mentha.store.pool import Tx
 from mentha.tools.calls import ToolFailed
-from mentha.tools.system import Caller, Operation
+from mentha.tools.system import EXECUTIONS_DEPTH_MAX, Caller, Operation
 from mentha.wire.executions import CreateExecutionRequest, ExecutionsPage, ResumeExecutionRequest, StopExecutionRequest
 from mentha.wire.tasks import CreateOrUpdateTaskRequest, CreateTaskRequest, PatchTaskRequest, UpdateTaskRequest
 from mentha.workflow import change, start
 from mentha.workflow.change import Answer
 
 Work = Callable[[Tx, UUID, JsonObject], Awaitable[Any]]
-# Executions that start executions: without an end, each of them would take a worker for ever.
-DEPTH_MAX = 10
 # Keys of calls have it and keys of clients can't: they come as headers, whose text is Latin-1.
 CALL_KEY_MARK = "→"
 
@@ -92,8 +90,8 @@ def _reads() -> dict[str, Work]:
 
 def _begin(runtime: Any) -> Operation:
     async def run(caller: Caller, given: JsonObject) -> JsonValue:
-        if caller.executions >= DEPTH_MAX:
-            raise ToolFailed(f"executions that start executions go no deeper than {DEPTH_MAX} levels")
+        if caller.executions >= EXECUTIONS_DEPTH_MAX:
+            raise ToolFailed(f"executions that start executions go no deeper than {EXECUTIONS_DEPTH_MAX} levels")
         body = checked(CreateExecutionRequest, {"input": {}, **given})
         task_id, depth = id_of(given, "task_id"), caller.executions
         key = f"{CALL_KEY_MARK}{caller.key}" if caller.key else None

@@ -9,14 +9,14 @@ import dataclasses
 import re
 from dataclasses import dataclass
 from functools import partial
-from uuid import UUID
 
 from mentha.core.errors import OutboundFailed
 from mentha.core.json import JsonInvalid, JsonObject, JsonValue, loads_hostile
-from mentha.tools import offer
+from mentha.tools import depth, offer
 from mentha.tools.calls import IDEMPOTENT, ToolFailed
 from mentha.tools.outbound import Outbound, OutboundCall, OutboundResponse
 from mentha.tools.requests import PARTS, Request, request_of
+from mentha.tools.system import Caller
 from mentha.wire.api_calls import placeholders
 
 # Source: section 5.4 of the tasks' spec; 425, 500 and 502 are ours.
@@ -50,7 +50,7 @@ def are_parts(tool: JsonObject, given: JsonObject) -> bool:
 
 
 async def run(
-    outbound: Outbound, tenant: UUID, tool: JsonObject, filled: JsonObject, arguments: JsonObject, how: How | None = None
+    outbound: Outbound, caller: Caller, tool: JsonObject, filled: JsonObject, arguments: JsonObject, how: How | None = None
 ) -> JsonObject:
     """Send the request of a call.
 
@@ -67,7 +67,7 @@ async def run(
     """
     how = how or How()
     request = request_of(filled, {name: {} for name in PARTS} if how.by_parts else _fields(tool), arguments)
-    response = await _answer(outbound, tenant, request, how)
+    response = await _answer(outbound, caller, request, how)
     read = partial(result_of, response, with_content=request.with_content, content_always=how.content_always)
     result = await asyncio.to_thread(read) if len(response.body) > INLINE_BYTES_MAX else read()
     if not 200 <= response.status < 300:
@@ -75,12 +75,14 @@ async def run(
     return result
 
 
-async def _answer(outbound: Outbound, tenant: UUID, request: Request, how: How) -> OutboundResponse:
+async def _answer(outbound: Outbound, caller: Caller, request: Request, how: How) -> OutboundResponse:
+    keyed = {"idempotency-key": how.key} if how.key else {}
     call = OutboundCall(
-        tenant=tenant,
+        tenant=caller.tenant,
         method=request.method,
         url=request.url,
-        headers={"idempotency-key": how.key, **request.headers} if how.key else request.headers,
+        # How deep it stands is not for a tool to say.
+        headers={**keyed, **request.headers, **depth.told_to(request.url, request.method, caller)},
         body=request.body,
         follow_redirects=request.follow_redirects,
     )

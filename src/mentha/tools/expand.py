@@ -79,7 +79,7 @@ async def _ask(box: Toolbox, runner: ServerTools, tenant: UUID, tool: JsonObject
         filled = await runner.filled(tool)
         ready = setup.complete("mcp", filled.get("setup") or {}, {}, box.settings).setup
         async with asyncio.timeout(box.settings.mcp_discovery_timeout_s):
-            return await box.mcp.catalogue(tenant, target_of(ready, box.settings))
+            return await box.mcp.catalogue(tenant, target_of(ready, box.settings), hidden=runner.hidden)
     except TimeoutError:
         return f"the MCP server did not answer within {box.settings.mcp_discovery_timeout_s:.3g} s"
     except ToolFailed as error:

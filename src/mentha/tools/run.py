@@ -87,6 +87,11 @@ class ServerTools:
         """A text without the secrets of tools that were opened so far."""
         return self._redactor.text(text)
 
+    @property
+    def hidden(self) -> Collection[str]:
+        """The texts that give away the secrets of tools that were opened so far."""
+        return list(self._hidden)
+
     def is_ours(self, name: str) -> bool:
         """Whether the server runs this call. What was not offered is ours to refuse."""
         tool = self._tools.get(name)
@@ -148,7 +153,7 @@ class ServerTools:
         filled = await self.filled(tool)
         if kind == "api_call":
             how = How(by_parts=by_parts, content_always=by_author, key=key)
-            return await api_call.run(self._box.outbound, self._caller.tenant, tool, filled, given, how)
+            return await api_call.run(self._box.outbound, self._caller, tool, filled, given, how)
         depth = (self._caller.depth, self._caller.executions)
         means = integrations.Means(self._box.settings, self._box.outbound, self._box.values, mcp=self._box.mcp, depth=depth)
         if "discovered" not in tool:

@@ -15,6 +15,8 @@ from mentha.wire import system_calls
 
 # A chat whose agent chats, whose agent chats: each takes a turn of the server, and none of them ends before the next.
 DEPTH_MAX = 3
+# Executions that start executions: without an end, each of them would take a worker for ever.
+EXECUTIONS_DEPTH_MAX = 10
 
 
 @dataclass(frozen=True, slots=True)

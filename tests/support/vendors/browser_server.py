@@ -39,6 +39,8 @@ class BrowserServer:
             return {"targetInfos": [{"targetId": "w", "type": "service_worker"}, {"targetId": "p", "type": "page", "url": "about:blank"}]}
         if method == "Target.attachToTarget":
             return {"sessionId": f"S-{params['targetId']}"}
+        if method == "Page.navigate":
+            return {"frameId": "f", "loaderId": "l"}
         if method == "Page.captureScreenshot":
             return {"data": PNG}
         if method == "Runtime.evaluate":

@@ -1,6 +1,7 @@
 """arXiv: papers that a search finds.
 
-Source: arXiv's "API User's Manual"; errors are entries of the feed there. PDFs come from the same host, which arXiv keeps for programs.
+Source: arXiv's "API User's Manual"; errors are entries of the feed there. PDFs come from the same host, which arXiv keeps for programs, at
+the pace that its page "Bulk data access" asks for: four in a row, then a second of rest.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ BASE_URL = "https://export.arxiv.org"
 RESULTS_MAX = 2_000
 PDFS_MAX = 10
 PDF_BYTES_TOTAL_MAX = 30_000_000
+IN_A_ROW, REST_S = 4, 1.0
 _ATOM, _ARXIV = "{http://www.w3.org/2005/Atom}", "{http://arxiv.org/schemas/atom}"
 _ID = re.compile(r"[\w.-]+(?:/\d+)?(?:v\d+)?", re.ASCII)
 _ERRORS = "/api/errors"
@@ -95,11 +97,14 @@ def _text(element: Element, name: str, space: str = _ATOM) -> str:
 
 
 async def _download(service: Service, papers: list[JsonObject]) -> None:
-    """Fetch the PDFs in turn, as arXiv wants it.."""
+    """Fetch the PDFs in turn, as arXiv wants it."""
     left = PDF_BYTES_TOTAL_MAX
     if len(papers) > PDFS_MAX:
         raise service.failed(f"at most {PDFS_MAX} PDFs can be fetched at once: lower `max_results`, or set `download_pdf` to false")
-    for paper in papers:
+    # The search was one, too.
+    for place, paper in enumerate(papers, start=1):
+        if place % IN_A_ROW == 0:
+            await service.means.wait(REST_S)
         number = paper["entry_id"].partition("/abs/")[2]
         if not _ID.fullmatch(number):
             continue

@@ -1,6 +1,7 @@
 """Brave Search: results of the web.
 
-Source: Brave's reference of `/web/search`. A wrong key is a 422 there, told by its code.
+Source: Brave's reference of `/web/search` and its answers. What is wrong with a key stands in the code of an error there, and not in its
+status: a wrong one is a 422, one without a plan a 404, one whose plan lacks what was asked for a 400.
 """
 
 import html
@@ -11,6 +12,7 @@ from mentha.tools.integrations.service import Question, Service
 from mentha.tools.outbound import OutboundResponse
 
 BASE_URL = "https://api.search.brave.com/res/v1"
+KEY_STATUSES = frozenset({400, 404, 422})
 KEY_CODES = frozenset({"SUBSCRIPTION_TOKEN_INVALID", "SUBSCRIPTION_NOT_FOUND", "RESOURCE_NOT_ALLOWED", "OPTION_NOT_IN_PLAN"})
 
 
@@ -39,7 +41,7 @@ async def search(service: Service) -> JsonValue:
 def _refuses_key(response: OutboundResponse) -> bool:
     if service.refuses_key(response):
         return True
-    if response.status != 422:
+    if response.status not in KEY_STATUSES:
         return False
     try:
         return answers.words(answers.member(loads_hostile(response.body), "error").get("code")) in KEY_CODES

@@ -1,8 +1,11 @@
 """A page of a remote browser, spoken to in the Chrome DevTools Protocol: commands and their results, and one event to wait for.
 
-Source: the protocol's reference, domains Target, Page, Input, Runtime, Emulation.
+Source: the protocol's reference, domains Target, Page, Input, Runtime, Emulation; the rest was seen with Chromium 150: the order of
+`Target.getTargets` changes from call to call, and while a page shows a dialog, or waits for the first byte of another, it answers nothing
+but what opens an address.
 """
 
+import asyncio
 from collections.abc import Callable
 
 from mentha.core.json import JsonInvalid, JsonObject, dumps, loads_hostile
@@ -12,23 +15,45 @@ from mentha.tools.integrations.websocket import WebSocket
 
 # A page may tell more than anybody asked for, without an end.
 MESSAGES_MAX = 20_000
+# How long a page may take to say that it can be steered.
+READY_S = 3.0
+# Of what pages say in dialogs; more are closed without a word.
+DIALOGS_MAX = 3
 
 
 class Page:
-    """The page that is steered: the first one there is, else a new one."""
+    """The page that is steered, a new one where there is none.
+
+    Attributes:
+        dialogs: what the page said in dialogs, in words; at most `DIALOGS_MAX`. Each was closed at once: nothing else goes on before.
+    """
 
     def __init__(self, socket: WebSocket) -> None:
+        self.dialogs: list[str] = []
         self._socket = socket
         self._session = ""
         self._id = 0
 
     async def attach(self) -> None:
         """Find the page."""
-        found = answers.objects((await self.call("Target.getTargets")).get("targetInfos"))
-        pages = [each for each in found if each.get("type") == "page" and not answers.words(each.get("url")).startswith("devtools:")]
-        target = pages[0] if pages else await self.call("Target.createTarget", url="about:blank")
+        target = steered(answers.objects((await self.call("Target.getTargets")).get("targetInfos")))
+        if target is None:
+            target = await self.call("Target.createTarget", url="about:blank")
         attached = await self.call("Target.attachToTarget", targetId=target.get("targetId"), flatten=True)
         self._session = answers.words(attached.get("sessionId"))
+        # From then on it tells of loading and of dialogs. A page that hangs says nothing to this, and can be left all the same.
+        try:
+            async with asyncio.timeout(READY_S):
+                await self.call("Page.enable")
+        except TimeoutError:
+            pass
+
+    async def tell(self, method: str, **params: object) -> int:
+        """Give a command without waiting for its result; gives its number."""
+        self._id += 1
+        command = {"id": self._id, "method": method, "params": params, **({"sessionId": self._session} if self._session else {})}
+        await self._socket.send(dumps(command).decode())
+        return self._id
 
     async def call(self, method: str, **params: object) -> JsonObject:
         """Give a command, and wait for its result.
@@ -37,10 +62,8 @@ class Page:
             ToolFailed: the browser refuses it.
             OutboundFailed: the browser is gone.
         """
-        self._id += 1
-        command = {"id": self._id, "method": method, "params": params, **({"sessionId": self._session} if self._session else {})}
-        await self._socket.send(dumps(command).decode())
-        answer = await self._until(lambda message: message.get("id") == self._id)
+        number = await self.tell(method, **params)
+        answer = await self._until(lambda message: message.get("id") == number)
         if error := answers.member(answer, "error"):
             raise ToolFailed(f"the browser refused the action: {answers.words(error.get('message'))[: answers.MESSAGE_CHARS_MAX]}")
         return answers.member(answer, "result")
@@ -59,6 +82,42 @@ class Page:
                 message = loads_hostile((await self._socket.receive()).encode("utf-8", "replace"), depth_max_levels=200)
             except JsonInvalid:
                 raise answers.odd("remote_browser") from None
-            if isinstance(message, dict) and wanted(message):
+            if not isinstance(message, dict):
+                continue
+            if wanted(message):
                 return message
+            if message.get("method") == "Page.javascriptDialogOpening" and message.get("sessionId") == self._session:
+                await self._close_dialog(answers.member(message, "params"))
         raise ToolFailed("the browser says too much and does not answer", retry=True)
+
+    async def _close_dialog(self, dialog: JsonObject) -> None:
+        kind = answers.words(dialog.get("type"))
+        # No to all that asks, except whether a page may be left: it is being left.
+        await self.tell("Page.handleJavaScriptDialog", accept=kind == "beforeunload")
+        if len(self.dialogs) < DIALOGS_MAX:
+            said = answers.words(dialog.get("message"))[: answers.MESSAGE_CHARS_MAX]
+            self.dialogs.append(f"the page showed a dialog ({kind or 'unknown'}), which was closed: {said}")
+
+
+def steered(targets: list[JsonObject]) -> JsonObject | None:
+    """The page to steer: the one that was opened last by a page that was opened last, and so on from the first. Pure.
+
+    Whoever clicks on a link that opens another page means that page. Where several could be meant, it is the same one each time.
+    """
+    pages = {answers.words(each.get("targetId")): each for each in targets if _is_page(each)}
+    opened: dict[str, list[str]] = {}
+    for name, each in pages.items():
+        opener = answers.words(each.get("openerId"))
+        opened.setdefault(opener if opener in pages else "", []).append(name)
+    name = ""
+    # Each page once: what a browser tells could go in circles.
+    for _ in pages:
+        if name not in opened:
+            break
+        name = min(opened[name])
+    return pages.get(name)
+
+
+def _is_page(target: JsonObject) -> bool:
+    # With a subtype it is one that is loaded beforehand, and that nobody sees.
+    return target.get("type") == "page" and not target.get("subtype") and not answers.words(target.get("url")).startswith("devtools:")

@@ -5,7 +5,6 @@ Source: section 5.5 of the tasks' spec for `list_tools` and `call_tool`; the oth
 
 from mentha.core.json import JsonValue
 from mentha.tools.calls import ToolFailed
-from mentha.tools.hidden import texts_of_all
 from mentha.tools.integrations.service import Service
 from mentha.tools.mcp.servers import Servers
 from mentha.tools.mcp.target import Target, target_of
@@ -59,7 +58,7 @@ def _servers(service: Service) -> Servers:
 
 def _target(service: Service) -> Target:
     target = target_of(service.setup, service.means.settings)
-    service.hidden += texts_of_all([*(value for _, value in target.headers), *(value for _, value in target.env)])
+    service.hidden += target.secrets
     return target
 
 

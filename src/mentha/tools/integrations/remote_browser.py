@@ -18,15 +18,20 @@ TEXT_CHARS_MAX = 50_000
 PIXELS_MAX = 65_535
 WIDTH, HEIGHT = 1280, 720
 LOAD_S = 15.0
+# How much of a call's time an address may take to answer, and its page then to load.
+ANSWER_SHARE, LOAD_SHARE = 0.6, 0.3
+STUCK = "`navigate` and `refresh` lead out of a page that hangs"
 # These do the same when they are done twice.
 _LOOKING = frozenset({"screenshot", "cursor_position"})
+# These lead out of a page.
+_OPENING = frozenset({"navigate", "refresh"})
 # Where the pointer was left. The browser itself does not tell.
 POINTER = "window.__menthaPointer"
 _BUTTONS = {"left_click": ("left", 1), "right_click": ("right", 1), "middle_click": ("middle", 1), "double_click": ("left", 2)}
 
 
 async def perform_action(service: Service) -> JsonValue:
-    """`output` in words, or `base64_image` (PNG) of a screenshot."""
+    """`output` in words, or `base64_image` (PNG) of a screenshot; `system` has what the page said in dialogs, which are closed."""
     action = service.text("action")
     url = await _address(service)
     try:
@@ -39,8 +44,9 @@ async def perform_action(service: Service) -> JsonValue:
             await _resize(service, page)
             done = await _acted(service, page, action)
     except TimeoutError:
-        raise service.failed(f"the browser did not do `{action}` in time", retry=action in _LOOKING) from None
-    return {"output": None, "error": None, "base64_image": None, "system": None, **done}
+        raise service.failed(f"the browser did not do `{action}` in time; {STUCK}", retry=action in _LOOKING) from None
+    said = "\n".join(page.dialogs) or None
+    return {"output": None, "error": None, "base64_image": None, "system": said, **done}
 
 
 async def _acted(service: Service, page: Page, action: str) -> JsonObject:
@@ -67,7 +73,9 @@ async def _resize(service: Service, page: Page) -> None:
     width, height = service.setup.get("width"), service.setup.get("height")
     if width or height:
         size = {"width": width or WIDTH, "height": height or HEIGHT}
-        await page.call("Emulation.setDeviceMetricsOverride", **size, deviceScaleFactor=1, mobile=False)
+        # A page that hangs says nothing to this, and can be left all the same.
+        give = page.tell if service.text("action") in _OPENING else page.call
+        await give("Emulation.setDeviceMetricsOverride", **size, deviceScaleFactor=1, mobile=False)
 
 
 async def _navigate(service: Service, page: Page) -> JsonObject:
@@ -76,25 +84,33 @@ async def _navigate(service: Service, page: Page) -> JsonObject:
     # Other schemes are ways into the machine that the browser runs on.
     if not given or not files.is_url(url):
         raise service.failed("the argument `text` must be an address (https://…)")
-    await page.call("Page.enable")
-    went = await page.call("Page.navigate", url=url)
+    try:
+        async with asyncio.timeout(ANSWER_SHARE * service.means.outbound.limits.timeout_s):
+            went = await page.call("Page.navigate", url=url)
+    except TimeoutError:
+        # The page would wait on, and answer nothing to the next call either.
+        await page.call("Page.stopLoading")
+        raise service.failed("the address did not answer in time") from None
+    if went.get("isDownload"):
+        raise service.failed("the address is a file to download, and no page")
     if went.get("errorText"):
         raise service.failed("the browser could not open the address", said=answers.words(went["errorText"]))
-    await _loaded(page)
+    # Without a loader it is another place in the page that is there.
+    if went.get("loaderId"):
+        await _loaded(service, page)
     return {"output": f"navigated to {url}"}
 
 
-async def _refresh(_: Service, page: Page) -> JsonObject:
-    await page.call("Page.enable")
+async def _refresh(service: Service, page: Page) -> JsonObject:
     await page.call("Page.reload")
-    await _loaded(page)
+    await _loaded(service, page)
     return {"output": "refreshed"}
 
 
-async def _loaded(page: Page) -> None:
+async def _loaded(service: Service, page: Page) -> None:
     """Wait until the page has loaded. One that never ends doing so can be used all the same."""
     try:
-        async with asyncio.timeout(LOAD_S):
+        async with asyncio.timeout(min(LOAD_S, LOAD_SHARE * service.means.outbound.limits.timeout_s)):
             await page.event("Page.loadEventFired")
     except TimeoutError:
         pass

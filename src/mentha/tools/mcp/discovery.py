@@ -8,9 +8,11 @@ import hashlib
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from mentha.core.errors import SchemaInvalid
 from mentha.core.json import JsonObject, JsonValue, dumps
+from mentha.core.redact import Redactor
 from mentha.tools.calls import ToolFailed
 from mentha.tools.mcp import answers
 from mentha.tools.schemas import compile_schema
@@ -57,26 +59,29 @@ def stands_for_many(tool: JsonObject) -> bool:
     return method is None or (method == "call_tool" and not (spec.get("arguments") or {}).get("tool_name"))
 
 
-def catalogue_of(listed: Iterable[JsonObject], *, tools_max: int) -> Catalogue:
+def catalogue_of(listed: Iterable[JsonObject], *, tools_max: int, redactor: Redactor) -> Catalogue:
     """The tools that can be offered, in the server's order; up to `tools_max`.
 
     Compiles every schema, up to a tenth of a second each at worst: run it in a thread.
 
     Args:
         listed: as `answers.tool_of` gives them.
+        redactor: of secrets, which are taken out of descriptions and schemas. A tool with one in its name could not be called.
     """
     tools: list[Listed] = []
     names: set[str] = set()
     bytes_left, left_out = SCHEMAS_BYTES_MAX, 0
     for each in listed:
-        schema = _of_object(each["input_schema"])
+        description = redactor.text(each["description"] or "")
+        schema = _of_object(cast("JsonObject", redactor.value(each["input_schema"])))
         size = len(dumps(schema))
-        if each["name"] in names or len(tools) == tools_max or size > bytes_left or not _compiles(schema):
+        is_one = each["name"] not in names and redactor.text(each["name"]) == each["name"]
+        if not is_one or len(tools) == tools_max or size > bytes_left or not _compiles(schema):
             left_out += 1
             continue
         names.add(each["name"])
         bytes_left -= size
-        tools.append(Listed(each["name"], (each["description"] or "")[:DESCRIPTION_CHARS_MAX], schema))
+        tools.append(Listed(each["name"], description[:DESCRIPTION_CHARS_MAX], schema))
     return Catalogue(tuple(tools), left_out)
 
 

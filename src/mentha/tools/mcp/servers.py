@@ -5,12 +5,13 @@ where the first one broke; a call of a tool is, where the server certainly did n
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 from uuid import UUID
 
 from mentha.core.config import Settings
 from mentha.core.json import JsonObject, JsonValue
+from mentha.core.redact import Redactor
 from mentha.tools.calls import ToolFailed
 from mentha.tools.mcp import answers
 from mentha.tools.mcp.catalogue import Catalogues
@@ -46,8 +47,12 @@ class Servers:
         await self._catalogues.close()
         await self.pool.close()
 
-    async def catalogue(self, tenant: UUID, target: Target) -> Catalogue:
-        """The tools of a server that a model can be offered, kept for a while.
+    async def catalogue(self, tenant: UUID, target: Target, *, hidden: Collection[str] = ()) -> Catalogue:
+        """The tools of a server that a model can be offered, kept for a while; without the secrets that the server is told.
+
+        Args:
+            hidden: texts to take out of them, beside what the target's headers and environment say: what of the address is a secret,
+                say. The same for the same target.
 
         Raises:
             ToolFailed: the server could not be asked.
@@ -55,7 +60,8 @@ class Servers:
 
         async def ask() -> Catalogue:
             listed = await self.list_tools(tenant, target, timeout_s=self._settings.mcp_discovery_timeout_s)
-            return await asyncio.to_thread(catalogue_of, listed["tools"], tools_max=self._settings.mcp_tools_max)
+            redactor = Redactor([*hidden, *target.secrets])
+            return await asyncio.to_thread(catalogue_of, listed["tools"], tools_max=self._settings.mcp_tools_max, redactor=redactor)
 
         return await self._catalogues.get((tenant, target.digest), ask)
 

@@ -10,6 +10,7 @@ from typing import Literal
 from mentha.core.config import McpCommand, Settings
 from mentha.core.json import JsonObject, dumps
 from mentha.tools.calls import ToolFailed
+from mentha.tools.hidden import texts_of_all
 
 ARGS_MAX = 50
 ARG_CHARS_MAX = 4_096
@@ -35,6 +36,11 @@ class Target:
     def host(self) -> str:
         """Where it is, to share connections out by; empty for a program."""
         return self.url.partition("://")[2].partition("/")[0].lower()
+
+    @property
+    def secrets(self) -> list[str]:
+        """What nobody may read in anything that the server says."""
+        return texts_of_all([*(value for _, value in self.headers), *(value for _, value in self.env)])
 
     @property
     def digest(self) -> bytes:
