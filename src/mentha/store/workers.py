@@ -140,7 +140,7 @@ async def standing(tx: Tx, keys: Sequence[tuple[UUID, UUID]]) -> list[Standing]:
 
 
 FORGET_DEAD = "DELETE FROM workers WHERE lease_until < now() - interval '60 s'"
-# Runs that one of them took the worker down with are not taken together by the next one: it could not be told which one it was.
+# Which of its runs a worker died of, nobody knows: those that got no further are taken at different times, so that only one goes on dying.
 FREE_DEAD = f"""
 WITH lost AS (
     SELECT e.tenant_id, e.id FROM executions e
