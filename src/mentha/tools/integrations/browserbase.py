@@ -74,7 +74,7 @@ async def get_logs(service: Service) -> JsonValue:
 
 
 async def get_recordings(service: Service) -> JsonValue:
-    """`recordings`."""
+    """`recordings`: the events of the page as `rrweb` has them. Deprecated there; its own clients still have it."""
     return {"recordings": answers.json_of(await _get(service, f"{_path(service)}/recording"), "browserbase")}
 
 
