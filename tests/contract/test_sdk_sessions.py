@@ -126,6 +126,14 @@ async def test_session_with_user_and_users_takes_users(sdk: AsyncJulep) -> None:
     assert session.users == [second]
 
 
+async def test_session_with_an_empty_list_beside_one_participant_takes_that_one(sdk: AsyncJulep) -> None:
+    (agent,), (user,) = await people(sdk, 1, 1)
+    created: Any = await sdk.sessions.create(agent=agent, agents=[], user=user, users=[])
+    replaced: Any = await sdk.sessions.create_or_update(created.id, agent=agent, agents=[], user=user, users=[])
+    for session in (created, replaced):
+        assert (session.agents, session.users) == ([agent], [user])
+
+
 async def test_session_with_unknown_participants_is_a_bad_request_that_stores_nothing(sdk: AsyncJulep) -> None:
     (agent,), _ = await people(sdk, 1, 0)
     for participants in ({"agent": str(uuid4())}, {"agent": agent, "user": str(uuid4())}, {"agents": [agent, str(uuid4())]}):

@@ -190,10 +190,12 @@ async def delete(tx: Tx, tenant: UUID, session_id: UUID) -> datetime:
 def participants(session: CreateSessionRequest) -> tuple[list[UUID], list[UUID]]:
     """Agents and users of a request, in the order given, without repetitions. Where both `user` and `users` are given, `users` counts.
 
+    An empty list names nobody, as in the original: the field for one counts beside it.
+
     Raises:
-        ParticipantInvalid: both `agent` and `agents` are given, or too many of either.
+        ParticipantInvalid: both `agent` and `agents` name some, or too many of either.
     """
-    if session.agent is not None and session.agents is not None:
+    if session.agent is not None and session.agents:
         raise ParticipantInvalid("Only one of 'agent' or 'agents' should be provided")
     agents = _several(session.agents, session.agent)
     users = _several(session.users, session.user)
@@ -247,7 +249,7 @@ async def _replace_participants(tx: Tx, tenant: UUID, session_id: UUID, session:
 
 
 def _several(many: Sequence[UUID] | None, one: UUID | None) -> list[UUID]:
-    if many is not None:
+    if many:
         return list(dict.fromkeys(many))
     return [one] if one is not None else []
 
