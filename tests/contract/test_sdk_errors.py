@@ -116,6 +116,14 @@ async def test_api_is_served_at_the_root_and_under_api(
             await client.agents.get(str(uuid4()))
 
 
+@pytest.mark.parametrize("prefix", ["", "/api"])
+async def test_slash_at_the_end_of_a_path_changes_nothing(raw: Client, prefix: str) -> None:
+    agent = (await raw.post(f"{prefix}/agents/", json={"name": "Mia"})).json()
+    assert (await raw.get(f"{prefix}/agents/", params={"limit": 1})).json()["items"] == [agent]
+    assert (await raw.get(f"{prefix}/agents/{agent['id']}/")).json() == agent
+    assert (await raw.get(f"{prefix}/agents//")).status_code == 404
+
+
 async def test_list_models_is_not_taken_for_an_agent(raw: Client) -> None:
     assert (await raw.get("/agents/models")).json()["models"]
 
