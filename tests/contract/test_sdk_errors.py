@@ -71,6 +71,11 @@ async def test_body_without_a_content_type_is_read_as_json(raw: Client) -> None:
     assert (await raw.post("/agents", content=b'{"name": "Mia"}')).status_code == 201
 
 
+async def test_body_with_a_byte_order_mark_is_read(raw: Client) -> None:
+    answer = await raw.post("/agents", content='{"name": "Mïa"}'.encode("utf-8-sig"), headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["name"]) == (201, "Mïa")
+
+
 async def test_body_nested_too_deep_is_unprocessable(odd_raw: Client) -> None:
     deep: Any = {}
     for _ in range(40):
