@@ -173,6 +173,16 @@ async def test_session_put_with_a_participant_field_replaces_those(sdk: AsyncJul
     assert (await sdk.sessions.reset(made.id, extra_body={"users": []})).users == []  # type: ignore[attr-defined]  # an extra field
 
 
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+async def test_session_sent_back_as_it_was_answered_stays_what_it_is(sdk: AsyncJulep, raw: Client, method: str) -> None:
+    (agent, other), (user,) = await people(sdk, 2, 1)
+    session = (await raw.post("/sessions", json={"agent": agent, "user": user, "metadata": {"a": 1}})).json()
+    same = (await raw.request(method, f"/sessions/{session['id']}", json=session)).json()
+    assert {**same, "updated_at": None} == {**session, "updated_at": None}
+    both = await raw.request(method, f"/sessions/{session['id']}", json={**session, "agents": [other]})
+    assert (both.status_code, both.json()["error"]["reason"]) == (400, "participant_invalid")
+
+
 async def test_session_upsert_replaces_participants_where_it_names_any(sdk: AsyncJulep) -> None:
     (first, second), (user,) = await people(sdk, 2, 1)
     wanted = str(uuid4())
