@@ -146,6 +146,18 @@ async def test_tool_calls_that_the_client_sends_are_passed_on(sdk: AsyncJulep, r
     assert asked(models)[0]["messages"][1:] == messages
 
 
+async def test_history_sent_to_another_session_reaches_the_model_as_it_was(sdk: AsyncJulep, models: ModelServerHandle) -> None:
+    old = await session_of(sdk)
+    models.script("gpt-x", tool_calls([("weather", {"city": "Oslo"})]))
+    answer = await ask(sdk, old, "weather?")
+    call = answer.choices[0].message.tool_calls[0].id
+    await sdk.sessions.chat(old, messages=[{"role": "tool", "content": "sunny", "tool_call_id": call}])
+    entries: Any = (await sdk.sessions.history(old)).entries
+    await sdk.sessions.chat(await session_of(sdk), messages=[*entries, said("and now?")])
+    before, now = asked(models)[-2], asked(models)[-1]
+    assert now["messages"][1:] == [*before["messages"][1:], said("ok: weather?", "assistant"), said("and now?")]
+
+
 async def test_tool_traffic_of_the_server_is_replayed_unless_recall_tools_is_false(
     sdk: AsyncJulep, models: ModelServerHandle, rows: Any, account: Any
 ) -> None:

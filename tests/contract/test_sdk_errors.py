@@ -71,6 +71,11 @@ async def test_body_without_a_content_type_is_read_as_json(raw: Client) -> None:
     assert (await raw.post("/agents", content=b'{"name": "Mia"}')).status_code == 201
 
 
+async def test_body_with_a_byte_order_mark_is_read(raw: Client) -> None:
+    answer = await raw.post("/agents", content='{"name": "Mïa"}'.encode("utf-8-sig"), headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["name"]) == (201, "Mïa")
+
+
 async def test_body_nested_too_deep_is_unprocessable(odd_raw: Client) -> None:
     deep: Any = {}
     for _ in range(40):
@@ -114,6 +119,14 @@ async def test_api_is_served_at_the_root_and_under_api(
         assert (await client.agents.list_models()).models
         with pytest.raises(NotFoundError):
             await client.agents.get(str(uuid4()))
+
+
+@pytest.mark.parametrize("prefix", ["", "/api"])
+async def test_slash_at_the_end_of_a_path_changes_nothing(raw: Client, prefix: str) -> None:
+    agent = (await raw.post(f"{prefix}/agents/", json={"name": "Mia"})).json()
+    assert (await raw.get(f"{prefix}/agents/", params={"limit": 1})).json()["items"] == [agent]
+    assert (await raw.get(f"{prefix}/agents/{agent['id']}/")).json() == agent
+    assert (await raw.get(f"{prefix}/agents//")).status_code == 404
 
 
 async def test_list_models_is_not_taken_for_an_agent(raw: Client) -> None:

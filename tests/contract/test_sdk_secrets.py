@@ -106,6 +106,12 @@ async def test_value_that_can_be_none_is_a_422_that_does_not_repeat_it(raw: Clie
         assert "xxx" not in answer.text
 
 
+@pytest.mark.parametrize("value", ["", "x" * 16_385])
+async def test_value_of_a_wrong_length_is_refused_in_characters(raw: Client, value: str) -> None:
+    answer = await raw.post("/secrets", json={"name": "token", "value": value})
+    assert answer.json()["error"]["summary"] == "value: A value has 1 to 16384 characters"
+
+
 async def test_value_of_any_text_and_the_largest_size_is_stored(sdk: AsyncJulep, server: ServerProcess, account: Account) -> None:
     for name, value in {"large": "y" * 16_384, "lines": "-----BEGIN KEY-----\nab\n", "unicode": "pässwörd 🔑"}.items():
         assert (await sdk.secrets.create(name=name, value=value)).value == "ENCRYPTED"

@@ -126,6 +126,14 @@ async def test_session_with_user_and_users_takes_users(sdk: AsyncJulep) -> None:
     assert session.users == [second]
 
 
+async def test_session_with_an_empty_list_beside_one_participant_takes_that_one(sdk: AsyncJulep) -> None:
+    (agent,), (user,) = await people(sdk, 1, 1)
+    created: Any = await sdk.sessions.create(agent=agent, agents=[], user=user, users=[])
+    replaced: Any = await sdk.sessions.create_or_update(created.id, agent=agent, agents=[], user=user, users=[])
+    for session in (created, replaced):
+        assert (session.agents, session.users) == ([agent], [user])
+
+
 async def test_session_with_unknown_participants_is_a_bad_request_that_stores_nothing(sdk: AsyncJulep) -> None:
     (agent,), _ = await people(sdk, 1, 0)
     for participants in ({"agent": str(uuid4())}, {"agent": agent, "user": str(uuid4())}, {"agents": [agent, str(uuid4())]}):
@@ -163,6 +171,16 @@ async def test_session_put_with_a_participant_field_replaces_those(sdk: AsyncJul
     put: Any = await sdk.sessions.reset(made.id, extra_body={"agents": [second, first]})
     assert (put.agents, put.users) == ([second, first], [user])
     assert (await sdk.sessions.reset(made.id, extra_body={"users": []})).users == []  # type: ignore[attr-defined]  # an extra field
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+async def test_session_sent_back_as_it_was_answered_stays_what_it_is(sdk: AsyncJulep, raw: Client, method: str) -> None:
+    (agent, other), (user,) = await people(sdk, 2, 1)
+    session = (await raw.post("/sessions", json={"agent": agent, "user": user, "metadata": {"a": 1}})).json()
+    same = (await raw.request(method, f"/sessions/{session['id']}", json=session)).json()
+    assert {**same, "updated_at": None} == {**session, "updated_at": None}
+    both = await raw.request(method, f"/sessions/{session['id']}", json={**session, "agents": [other]})
+    assert (both.status_code, both.json()["error"]["reason"]) == (400, "participant_invalid")
 
 
 async def test_session_upsert_replaces_participants_where_it_names_any(sdk: AsyncJulep) -> None:

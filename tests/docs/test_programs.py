@@ -11,7 +11,9 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from julep import Julep
 
+from mentha.core.config import Settings
 from tests.support.databases import Cluster
 from tests.support.server import KEY, ServerProcess, running
 from tests.support.vaults import KEY_TEXT
@@ -61,6 +63,15 @@ def output(command: list[str], folder: Path, environ: dict[str, str] | None = No
 def test_python_program_of_a_page_runs_as_written(name: str, says: str, server: ServerProcess, tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(program(name, "python", server), encoding="utf-8")
     assert says in output([sys.executable, "program.py"], tmp_path)
+
+
+def test_sdk_takes_the_address_before_the_environment_and_refuses_the_variable_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JULEP_BASE_URL", raising=False)
+    assert str(Julep(api_key="k", environment="local").base_url) == f"http://localhost:{Settings().port}"
+    assert str(Julep(api_key="k", environment="production", base_url=ADDRESS).base_url) == ADDRESS
+    monkeypatch.setenv("JULEP_BASE_URL", ADDRESS)
+    with pytest.raises(ValueError, match="Ambiguous URL"):
+        Julep(api_key="k", environment="production")
 
 
 def test_node_program_of_the_readme_runs_as_written(server: ServerProcess, tmp_path: Path) -> None:

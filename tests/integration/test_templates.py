@@ -106,6 +106,8 @@ VARIABLES: dict[str, Any] = {
 }
 
 MEANINGS = [
+    ("{{ markdown_to_html('# a') }}{{ html_to_markdown('<b>x</b> y') }}", "<h1>a</h1>\n**x** y"),
+    ("{{ chunk_doc('One. ' * 30) | length }} {{ chunk_doc('A b. C!') }}", "3 ['A b. C!']"),
     ("{{ nothing }}|{{ user.name }}|{{ metadata.a.b['c'].d }}", "||"),
     ("{% if metadata.priority == 'high' %}yes{% else %}no{% endif %}", "no"),
     ("{% for i in agent.instructions %}{{ loop.index }}{{ i }} {% endfor %}", "1one 2two "),
@@ -195,7 +197,7 @@ FAULTS = [
     ("{{ 1 + 'a' }}", "Template failed: unsupported operand type(s) for +: 'int' and 'str' (line 1)"),
     ("{{ ''.__class__ }}", "Template refused: access to attribute '__class__' of 'str' object is unsafe (line 1)"),
     ("{{ range(1000001) }}", "Template failed: range has more than 1000000 items (line 1)"),
-    ("{{ chunk_doc('x') }}", "Template failed: chunk_doc is not available in this version (line 1)"),
+    ("{{ nlp('x') }}", "Template failed: nlp is not available in this version (line 1)"),
     ("{{ csv.writer('x') }}", "Template failed: csv.writer is not available in this version (line 1)"),
     ("{% include 'x' %}", "Template failed: no loader for this environment specified (line 1)"),
 ]

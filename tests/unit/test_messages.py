@@ -46,7 +46,7 @@ def image_result(media_type: str = "image/png", data: str = "AAAA") -> dict[str,
         (["a", TEXT], [{"type": "text", "text": "a"}, TEXT]),
         ([IMAGE], [IMAGE]),
         ([TEXT, {"image_url": {"url": "https://x/y.png"}}], [TEXT, IMAGE]),
-        ([], []),
+        ([], ""),
     ],
 )
 def test_content_is_sent_in_a_form_that_providers_take(content: Any, sent: Any) -> None:

@@ -1,5 +1,6 @@
 """Bodies: read once with a size limit by the middleware, parsed here with a depth limit, and free of NUL characters."""
 
+import codecs
 import json
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -23,7 +24,8 @@ class BodyRequest(Request):
         Raises:
             json.JSONDecodeError: it is none, or is nested too deeply; the framework makes a 422 of it.
         """
-        raw = await self.body()
+        # Some libraries write a mark of the byte order before UTF-8; the original took it too.
+        raw = (await self.body()).removeprefix(codecs.BOM_UTF8)
         try:
             return loads_hostile(raw, depth_max_levels=self.app.state.runtime.settings.json_depth_max_levels)
         except JsonInvalid as error:

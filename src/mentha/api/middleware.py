@@ -50,7 +50,7 @@ class Edge:
         request_id.set(own_id)
         trace_parent.set(headers.get(b"traceparent", b"").decode("latin-1"))
         response = _Response(send, own_id, vary=b"origin" not in headers)
-        scope = _without_prefix(scope)
+        scope = _plain_path(scope)
         scope[limits.HEADERS] = response.added
         try:
             await self._serve(scope, receive, response, headers.get(b"content-length"))
@@ -114,12 +114,15 @@ def _method(scope: Scope) -> str:
     return scope["method"] if scope["method"] in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS") else "-"
 
 
-def _without_prefix(scope: Scope) -> Scope:
+def _plain_path(scope: Scope) -> Scope:
+    """Without the prefix, and without a slash at its end: the original sent such a request to the path without it."""
     path: str = scope["path"]
     raw: bytes = scope.get("raw_path") or b""
     for prefix in PREFIXES:
         if path == prefix or path.startswith(prefix + "/"):
             path, raw = path[len(prefix) :] or "/", raw[len(prefix) :] or b"/"
+    if len(path) > 1 and path.endswith("/"):
+        path, raw = path[:-1], raw.removesuffix(b"/")
     return {**scope, "path": path, "raw_path": raw} if path != scope["path"] else dict(scope)
 
 

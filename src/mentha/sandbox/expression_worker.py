@@ -6,22 +6,13 @@ and results are JSON. The same process renders what of a task's text is Jinja2.
 
 import csv
 import io
-import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 from mentha.expr.names import NUMBERED, WORKER_FUNCTIONS
 from mentha.sandbox import worker
-from mentha.sandbox.markup import html_to_markdown, markdown_to_html
 from mentha.sandbox.surface import surface
-
-# Source: the original's chunks of sentences.
-CHUNK_SENTENCES = 15
-OVERLAP_SENTENCES = 3
-
-# After a mark that ends a sentence and closing quotes, also those of Chinese and Japanese, which need no space; or at an empty line.
-_SENTENCE_END = re.compile("(?<=[.!?\u2026\u3002\uff01\uff1f])[\"'\u201d\u2019)\\]]*\\s+|(?<=[\u3002\uff01\uff1f])|\n{2,}")
 
 
 def main(raw_options: str) -> None:
@@ -32,23 +23,12 @@ def main(raw_options: str) -> None:
 def functions() -> dict[str, Callable[..., Any]]:
     """The table: each name of `expr.names.WORKER_FUNCTIONS` with its function."""
     own: dict[str, Callable[..., Any]] = {
-        "chunk_doc": chunk_doc,
-        "markdown_to_html": markdown_to_html,
-        "html_to_markdown": html_to_markdown,
         "strptime": strptime,
         "csv.write": write_rows,
         "csv.write_dicts": write_records,
     }
     table = surface()
     return {name: own[name] if name in own else _named(table, name) for name in WORKER_FUNCTIONS}
-
-
-def chunk_doc(text: str) -> list[str]:
-    """A text in chunks of `CHUNK_SENTENCES` sentences, each beginning with the last `OVERLAP_SENTENCES` of the one before."""
-    sentences = [sentence.strip() for sentence in _SENTENCE_END.split(text) if sentence and sentence.strip()]
-    step = CHUNK_SENTENCES - OVERLAP_SENTENCES
-    starts = range(0, max(len(sentences) - OVERLAP_SENTENCES, 1), step)
-    return [" ".join(sentences[start : start + CHUNK_SENTENCES]) for start in starts] if sentences else []
 
 
 def strptime(text: str, layout: str) -> list[int | None]:

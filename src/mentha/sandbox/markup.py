@@ -1,4 +1,4 @@
-"""Markdown to HTML and back, for expressions. Imported by the worker only."""
+"""Markdown to HTML and back, for templates and expressions. Imported by the worker only."""
 
 import re
 from html.parser import HTMLParser

@@ -25,6 +25,9 @@ from typing import Any, NoReturn
 
 import yaml
 
+from mentha.sandbox.markup import html_to_markdown, markdown_to_html
+from mentha.sandbox.sentences import chunk_doc
+
 RANGE_ITEMS_MAX = 1_000_000
 
 # Both build plain data only; the ones in C exist where PyYAML was built with libyaml.
@@ -245,8 +248,11 @@ def _functions() -> dict[str, Any]:
         "dump_yaml": dump_yaml,
         "search_regex": search_regex,
         "match_regex": match_regex,
+        "chunk_doc": chunk_doc,
+        "markdown_to_html": markdown_to_html,
+        "html_to_markdown": html_to_markdown,
     }
-    absent = ("nlp", "chunk_doc", "markdown_to_html", "html_to_markdown", "humanize_text_alpha")
+    absent = ("nlp", "humanize_text_alpha")
     return offered | {name: _unavailable(name) for name in absent}
 
 

@@ -4,7 +4,8 @@ It gives up everything that it does not need before it reads the first template 
 memory beyond a limit. Then it answers one request after the other until its input ends. Each request gets an environment of its own; only
 compiled code, which cannot be changed, is kept between them. Time is kept by the server, which kills this process.
 
-It imports little, because each worker pays for it in memory: the standard library, orjson, Jinja2, and through `surface` PyYAML.
+It imports little, because each worker pays for it in memory: the standard library, orjson, Jinja2, and through `surface` PyYAML and
+markdown-it.
 
 Frames, both ways: a length (4 bytes, little-endian), then JSON.
     hello    {"ready": true}

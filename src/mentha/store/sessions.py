@@ -116,7 +116,7 @@ async def upsert(tx: Tx, tenant: UUID, session_id: UUID, session: CreateSessionR
         ConstraintViolated: as `create`.
     """
     created = await tx.fetchval(UPSERT, tenant, session_id, *_settings(session))
-    if created and not participants(session)[0]:
+    if created and not participants(session, as_shown=True)[0]:
         raise ParticipantInvalid("At least one agent must be provided", fix="send `agent` or `agents`")
     await _replace_participants(tx, tenant, session_id, session)
     return await get(tx, tenant, session_id)
@@ -187,13 +187,18 @@ async def delete(tx: Tx, tenant: UUID, session_id: UUID) -> datetime:
     return deleted_at
 
 
-def participants(session: CreateSessionRequest) -> tuple[list[UUID], list[UUID]]:
+def participants(session: CreateSessionRequest, *, as_shown: bool = False) -> tuple[list[UUID], list[UUID]]:
     """Agents and users of a request, in the order given, without repetitions. Where both `user` and `users` are given, `users` counts.
 
+    An empty list names nobody, as in the original: the field for one counts beside it.
+
+    Args:
+        as_shown: take `agent` beside `agents` where both say the same. Answers have both, and are sent back to change a session.
+
     Raises:
-        ParticipantInvalid: both `agent` and `agents` are given, or too many of either.
+        ParticipantInvalid: both `agent` and `agents` name some, or too many of either.
     """
-    if session.agent is not None and session.agents is not None:
+    if session.agent is not None and session.agents and not (as_shown and session.agents == [session.agent]):
         raise ParticipantInvalid("Only one of 'agent' or 'agents' should be provided")
     agents = _several(session.agents, session.agent)
     users = _several(session.users, session.user)
@@ -235,7 +240,7 @@ SELECT $1, $2, who, position FROM unnest($3::uuid[]) WITH ORDINALITY AS given (w
 
 async def _replace_participants(tx: Tx, tenant: UUID, session_id: UUID, session: CreateSessionRequest) -> None:
     given = session.model_fields_set
-    agents, users = participants(session)
+    agents, users = participants(session, as_shown=True)
     if given & {"agent", "agents"}:
         if not agents:
             raise BadRequest("At least one agent must be provided", fix="leave `agent` and `agents` out to keep those there are")
@@ -247,7 +252,7 @@ async def _replace_participants(tx: Tx, tenant: UUID, session_id: UUID, session:
 
 
 def _several(many: Sequence[UUID] | None, one: UUID | None) -> list[UUID]:
-    if many is not None:
+    if many:
         return list(dict.fromkeys(many))
     return [one] if one is not None else []
 

@@ -69,6 +69,9 @@ def _content(message: Message, parts: Sequence[Any] | None) -> tuple[JsonValue, 
     if parts is None:
         return message.content, None
     sent = [_part(part) for part in parts]
+    if not sent:
+        # Providers refuse an empty list, and histories have one where a message was nothing but calls.
+        return None if message.tool_calls else "", None
     if len(sent) == 1 and sent[0]["type"] == "text":
         return sent[0]["text"], None
     if message.role == "tool" and all(part["type"] == "text" for part in sent):

@@ -15,13 +15,16 @@ VALUE_CHARS_MAX = 16_384
 
 
 def _check_value(value: SecretStr) -> SecretStr:
+    # The library's own words would be about items, which a text has none of.
+    if not 1 <= len(value.get_secret_value()) <= VALUE_CHARS_MAX:
+        raise PydanticCustomError("secret_length", "A value has 1 to {most} characters", {"most": VALUE_CHARS_MAX})
     # A client that sends back what it was shown would replace the secret by this word.
     if value.get_secret_value() == SHOWN:
         raise PydanticCustomError("secret_not_shown", "'ENCRYPTED' stands for a value in answers and can't be one: send the value itself")
     return value
 
 
-Value = Annotated[SecretStr, Field(min_length=1, max_length=VALUE_CHARS_MAX), AfterValidator(_check_value)]
+Value = Annotated[SecretStr, Field(json_schema_extra={"minLength": 1, "maxLength": VALUE_CHARS_MAX}), AfterValidator(_check_value)]
 # The database checks it, because a wrong name is a 400.
 Name = Annotated[str, Field(json_schema_extra={"pattern": "^[a-zA-Z][a-zA-Z0-9_]*$", "maxLength": 255})]
 
