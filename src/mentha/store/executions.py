@@ -13,6 +13,7 @@ from mentha.core.json import JsonObject, JsonValue
 from mentha.store.paging import ordered, statement
 from mentha.store.pool import Tx
 from mentha.wire.executions import Execution, ExecutionsPage
+from mentha.wire.tasks import shown
 
 # What it gave last is read from its log.
 COLUMNS = """x.id, x.task_id, x.task_version, x.status, x.input, x.error, x.transition_count, x.metadata, x.created_at, x.updated_at,
@@ -85,7 +86,7 @@ DEFINITION = """
 SELECT v.plan, v.tools, v.definition, x.canonical_name FROM task_versions v JOIN tasks x ON x.tenant_id = v.tenant_id AND x.id = v.task_id
 WHERE v.tenant_id = $1 AND v.task_id = $2 AND v.version = $3
 """
-TASK_FIELDS = ("name", "description", "input_schema", "metadata")
+TASK_FIELDS = ("name", "description", "input_schema", "metadata", "inherit_tools")
 
 
 async def definition(tx: Tx, tenant: UUID, task_id: UUID, version: int) -> Definition:
@@ -98,7 +99,10 @@ async def definition(tx: Tx, tenant: UUID, task_id: UUID, version: int) -> Defin
     if row is None:
         raise NotFound("Task not found during create")
     task = {"id": str(task_id), "canonical_name": row["canonical_name"], "version": version}
-    return Definition(row["plan"], row["tools"], {**task, **{name: row["definition"][name] for name in TASK_FIELDS}})
+    task |= {name: row["definition"][name] for name in TASK_FIELDS}
+    # As answers show them: what is sealed in them is for the steps that use them.
+    task["tools"] = [shown(tool) for tool in row["tools"] if not tool.get("inline")]
+    return Definition(row["plan"], row["tools"], task)
 
 
 INSERT = f"""
