@@ -182,6 +182,15 @@ async def test_names_tell_of_the_steps_before_and_of_what_is_around(free: AsyncJ
     )
 
 
+async def test_task_in_expressions_has_its_tools_without_their_secrets(free: AsyncJulep, agent: str) -> None:
+    call = {"method": "GET", "url": "https://x.example", "headers": {"Authorization": "Bearer hidden-value"}}
+    tools = [{"name": "call", "type": "api_call", "api_call": call}, {"name": "ask", "type": "function", "function": {"parameters": {}}}]
+    named = [{"evaluate": "$ [[tool.name, tool.type] for tool in task.tools]"}, [["call", "api_call"], ["ask", "function"]]]
+    hidden = [{"evaluate": "$ task.tools[0].api_call.headers.Authorization"}, "ENCRYPTED"]
+    cases: list[Case] = [(main, {}, told) for main, told in (named, hidden, [{"evaluate": "$ task.inherit_tools"}, False])]
+    await check(free, agent, *cases, tools=tools)
+
+
 async def test_branches_are_taken_by_condition_and_case(free: AsyncJulep, agent: str) -> None:
     cases = [{"case": "$ _.n > 5", "then": {"evaluate": "big"}}, {"case": "$ _.n == 5", "then": [{"log": "x"}, {"evaluate": "five"}]}]
     falsy = [{"evaluate": "$ []"}, {"switch": [{"case": "$ _", "then": {"return": 1}}, {"case": "_", "then": {"evaluate": "always"}}]}]

@@ -213,13 +213,20 @@ async def test_fault_of_a_step_is_told_once_with_place_and_fix(raw: Client, agen
         {"if": "$ _", "then": [{"log": 5}]},
         {"tool": "a", "retry": {"max_attempts": 0}},
         {"evaluate": {}, "log": "x"},
+        {"tool": "my-tool"},
+        {"log": "x", "label": "1"},
     ]
-    answer = await raw.post(f"/agents/{agent}/tasks", json={"main": faulty})
+    answer = await raw.post(f"/agents/{agent}/tasks", json={"main": faulty, "canonical_name": "a-b"})
     assert answer.status_code == 422
     told = {fault["loc"]: fault for fault in answer.json()["error"]["details"]}
-    assert list(told) == ["name", "main[0]", "main[1].then[0].log", "main[2].retry.max_attempts", "main[3]"]
+    places = ["main[0]", "main[1].then[0].log", "main[2].retry.max_attempts", "main[3]", "main[4].tool", "main[5].label"]
+    assert sorted(told) == [*sorted(["canonical_name", *places]), "name"]
     assert "`switch:" in told["main[0]"]["fix"]
     assert "`evaluate` and `log`" in told["main[3]"]["msg"]
+    # What a pattern says is said in words too.
+    assert "no digit first" in told["main[4].tool"]["fix"]
+    assert "no digit" in told["main[5].label"]["fix"]
+    assert "a letter first" in told["canonical_name"]["fix"]
 
 
 @pytest.mark.parametrize(

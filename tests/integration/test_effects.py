@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from mentha import observe
 from mentha.observe.events import CommandBroke, Event
+from mentha.tools.requests import QUERY_FIELDS_MAX
 from mentha.workflow.moves import Done
 from tests.support.effects import World, open_world
 from tests.support.flow import evaluate, plan, step
@@ -152,6 +153,15 @@ async def test_api_call_gives_status_headers_content_and_json(world: World, outs
     # Its schema's own fields are what a model would give: they are taken too, and checked.
     await world.run(with_tools([api_call(outside, method="GET", **spec)], tool("call", {"q": "x"})))
     assert outside.seen[-1].target == "/x?q=x"
+
+
+async def test_query_of_a_call_may_be_written_as_in_an_address_and_has_a_limit(world: World, outside: WildServer) -> None:
+    called = with_tools([api_call(outside, method="GET", params={"k": "fixed"})], tool("call", {"params": "?q={_.n}&q=b%20c&k=own&e="}))
+    await world.run(called, {"n": 1})
+    assert outside.seen[-1].target == "/x?k=fixed&q=1&q=b+c&e="
+    many = "&".join("a=1" for _ in range(QUERY_FIELDS_MAX + 1))
+    ran = await world.run(with_tools([api_call(outside, method="GET")], tool("call", {"params": many})))
+    assert f"more than {QUERY_FIELDS_MAX} fields" in ran.error
 
 
 async def test_idempotency_key_is_the_calls_own_and_yields_to_the_authors(world: World, outside: WildServer) -> None:

@@ -102,6 +102,11 @@ VALUES: list[tuple[Any, Any]] = [
     ("$ list(map(', '.join, [['a', 'b']]))", ["a, b"]),
     ("$ str.join('-', ['a', 'b'])", "a-b"),
     ("$ {'a': {'b': 1}}.a.b", 1),
+    # Keys that are no names, as the original's objects had them.
+    ("$ [row.First_Name + str(row.x2nd) + str(row.xclass) for row in [{'First Name': 'Ada', '2nd': 2, 'class': 3}]]", ["Ada23"]),
+    ("$ [{'content-type': 'text'}][0].content_type.upper()", "TEXT"),
+    ("$ [{'a b': 1, 'a_b': 2}][0].a_b", 2),
+    ("$ [agent.to_dict(), _.list.to_list(), state.to_json()]", [{"name": "Max"}, [3, 1, 2], '{"total": 3}']),
     # Only what is looked at must be there.
     ("$ _.zip if 'zip' in _ else 'none'", "none"),
     ("$ _.get('zip', {}).get('code', 0)", 0),

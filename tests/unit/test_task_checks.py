@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from mentha.core.errors import TaskInvalid
 from mentha.core.yaml import YamlInvalid, loads_yaml
 from mentha.wire.step_kinds import KINDS
+from mentha.wire.steps import STRAYS_MAX
 from mentha.wire.tasks import CreateTaskRequest, definition_of
 from mentha.workflow.checks import NESTING_MAX_LEVELS, draft_of, faults
 from tests.support import shared
@@ -25,6 +26,38 @@ def found(main: list[Any], agent_tools: tuple[str, ...] = (), **more: Any) -> li
         (each.severity[0], each.issue_type, place(each.path))
         for each in faults(definition_of(task), strays=task.strays, agent_tools=agent_tools)
     ]
+
+
+@pytest.mark.parametrize(
+    ("step", "places"),
+    [
+        ({**LOG, "save_as": "y"}, ["save_as"]),
+        ({**LOG, "name": "y", "description": "z"}, ["name", "description"]),
+        ({"try": LOG, "except": LOG}, ["except"]),
+        ({"if": "$ _", "then": {**LOG, "arguments": {}}, "else": [LOG, {**LOG, "do": 1}]}, ["then.arguments", "else.1.do"]),
+        ({"foreach": {"in": "$ _", "do": {**LOG, "a": 1}}, "on_error": {**LOG, "b": 1}}, ["foreach.do.a", "on_error.b"]),
+        ({"switch": [{"case": "_", "then": {**LOG, "a": 1}}]}, ["switch.0.then.a"]),
+        ({"parallel": {"x": {**LOG, "a": 1}}}, ["parallel.x.a"]),
+        ({"map_reduce": {"over": "$ _", "map": {**LOG, "a": 1}}}, ["map.a"]),
+        # What answers have, and data of an author that looks like a step.
+        ({**LOG, "kind_": "log", "label": None, "on_error": None}, []),
+        ({"evaluate": {"log": "x", "save_as": "y"}}, []),
+    ],
+)
+def test_member_that_no_such_step_has_is_warned_of_in_its_place(step: Any, places: list[str]) -> None:
+    assert found([step]) == [("w", "unknown_member", f"main.0.{place}") for place in places]
+
+
+def test_member_that_no_such_step_has_is_told_with_the_one_that_may_be_meant() -> None:
+    task = CreateTaskRequest.model_validate({"name": "T", "main": [{**LOG, "on_eror": LOG}, {**LOG, "zzz": 1}]})
+    near, far = faults(definition_of(task), strays=task.strays)
+    assert (near.message, near.fix) == ("`on_eror` is no member of a step with `log`, so nothing reads it", "did you mean 'on_error'?")
+    assert far.fix == "take it out; such a step has `label`, `log`, `on_error`, `retry`, `timeout`"
+
+
+def test_members_that_no_step_has_are_told_up_to_a_limit() -> None:
+    task = CreateTaskRequest.model_validate({"name": "T", "main": [{**LOG, **{f"m{number}": 1 for number in range(STRAYS_MAX + 1)}}]})
+    assert len(task.strays) == STRAYS_MAX
 
 
 BROKEN = "$ 1 +"

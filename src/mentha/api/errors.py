@@ -31,6 +31,9 @@ from mentha.core.errors import (
 from mentha.core.ids import new_id
 from mentha.core.json import JsonObject, dumps
 from mentha.observe.events import RequestFailed, request_id
+from mentha.wire.common import CANONICAL_NAME
+from mentha.wire.step_parts import STEP_LABEL
+from mentha.wire.tools import TOOL_NAME
 
 FAULTS_MAX = 50
 # What to do about the faults that pydantic names; anything else says enough by itself.
@@ -43,6 +46,12 @@ _FIXES = {
     "literal_error": "send one of the values that the message lists",
     "string_too_long": "shorten it",
     "too_long": "send fewer items",
+}
+# A pattern tells it only to those who read patterns.
+_PATTERN_FIXES = {
+    TOOL_NAME: "use letters, digits and underscores, no digit first",
+    CANONICAL_NAME: "use letters from a to z, digits and underscores, a letter first",
+    STEP_LABEL: "use a character that is no digit: steps are known by numbers already",
 }
 _CODES = {"llm_bad_request": "llm_bad_request", "llm_key_invalid": "llm_bad_request"}
 
@@ -148,7 +157,7 @@ def _validation_body(faults: Sequence[JsonObject], *, fix: str | None = None) ->
             "type": f["type"],
             "msg": f["msg"],
             "loc": _dotted(f["loc"]),
-            **_without_none(fix=fix or f.get("fix") or _FIXES.get(f["type"]), line=f.get("line")),
+            **_without_none(fix=fix or f.get("fix") or _fix(f["type"], f["msg"]), line=f.get("line")),
         }
         for f in faults
     ]
@@ -193,3 +202,9 @@ def _dotted(loc: Sequence[str | int]) -> str:
 
 def _without_none(**fields: Any) -> JsonObject:
     return {name: value for name, value in fields.items() if value is not None and value != ""}
+
+
+def _fix(kind: str, message: str) -> str | None:
+    if kind == "string_pattern_mismatch":
+        return next((fix for pattern, fix in _PATTERN_FIXES.items() if f"'{pattern}'" in message), None)
+    return _FIXES.get(kind)

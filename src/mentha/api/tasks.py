@@ -19,6 +19,7 @@ from mentha.core.errors import Conflict, NotFound
 from mentha.core.json import JsonObject, JsonValue, dumps
 from mentha.store import sealing, tasks
 from mentha.store.tasks import Stored
+from mentha.wire import step_walk
 from mentha.wire.common import ResourceDeletedResponse, ours
 from mentha.wire.tasks import (
     CreateOrUpdateTaskRequest,
@@ -156,14 +157,14 @@ async def upsert_in(tx: Tx, tenant: UUID, vault: Vault, agent_id: UUID, task_id:
 
 
 async def _change(
-    tx: Tx, tenant: UUID, vault: Vault, task_id: UUID, stored: Stored, asked: tuple[JsonObject, str | None, Iterable[str]]
+    tx: Tx, tenant: UUID, vault: Vault, task_id: UUID, stored: Stored, asked: tuple[JsonObject, str | None, Iterable[step_walk.Path]]
 ) -> JsonObject:
     draft = await _draft(*asked, await tasks.agent_tools(tx, tenant, stored.agent_id))
     seal = await sealing.seal_for_task(tx, tenant, vault, draft.tools)
     return await tasks.update(tx, tenant, task_id, draft, stored, seal=seal)
 
 
-async def _draft(definition: JsonObject, canonical_name: str | None, strays: Iterable[str], agent_tools: Iterable[str]) -> Draft:
+async def _draft(definition: JsonObject, canonical_name: str | None, strays: Iterable[step_walk.Path], agent_tools: Iterable[str]) -> Draft:
     # In a thread: what is as large as it may be takes seconds.
     return await asyncio.to_thread(draft_of, definition, canonical_name=canonical_name, strays=strays, agent_tools=agent_tools)
 

@@ -57,6 +57,8 @@ OF_TYPES = frozenset({"fromhex", "fromkeys", "from_bytes"})
 
 # Methods of dictionaries, which come before keys of the same name where they are called: `_.items()`.
 DICT_METHODS = frozenset({"clear", "copy", "get", "items", "keys", "pop", "popitem", "setdefault", "update", "values"})
+# What the original's objects and lists had besides: here they are dictionaries and lists already.
+BOX_METHODS = frozenset({"to_dict", "to_json", "to_list"})
 # Other methods that are handed on as functions: `map(text.count, letters)`.
 VALUE_METHODS = frozenset(
     """

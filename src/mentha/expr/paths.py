@@ -5,15 +5,23 @@ rest of a large context. What is found is sent in its place.
 """
 
 import ast
+import keyword
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any, Literal, TypeGuard
 
 from mentha.core.json import JsonObject, JsonValue
 from mentha.expr.names import ABSENT, DICT_METHODS, KNOWN, NUMBERED
 
 KEYS_SHOWN_MAX = 10
+# Of more or longer keys none is taken for an attribute that is written otherwise.
+KEYS_COMPARED_MAX = 1_000
+KEY_COMPARED_CHARS_MAX = 200
+_NO_NAME = re.compile(r"\W+")
+_NO_NAME_FIRST = re.compile(r"^\W+")
 _KINDS = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list"}
 Step = tuple[Literal["attribute", "item"], str | int]
 
@@ -69,6 +77,23 @@ def follow(path: Path, names: Mapping[str, JsonValue]) -> JsonValue:
     return {str(key): each for key, each in value.items()} if numbered and isinstance(value, dict) else value
 
 
+def attribute_of(key: str) -> str:
+    """What a key is called as an attribute: `content-type` is `content_type`, `2nd` is `x2nd`, `class` is `xclass`.
+
+    Source: the attributes that the original's objects (python-box, with conversion) had, observed.
+    """
+    name = _NO_NAME.sub("_", _NO_NAME_FIRST.sub("", key))
+    return f"x{name}" if name[:1].isdigit() or keyword.iskeyword(name) else name
+
+
+def key_of(value: JsonObject, attribute: str) -> str | None:
+    """The first key that is called so as an attribute, where none is written so."""
+    for key in islice(value, KEYS_COMPARED_MAX):
+        if len(key) <= KEY_COMPARED_CHARS_MAX and attribute_of(key) == attribute:
+            return key
+    return None
+
+
 def did_you_mean(name: str, known: list[str]) -> str:
     """A hint at the most similar of the known names, or nothing."""
     close = get_close_matches(name, known, n=1, cutoff=0.7)
@@ -103,6 +128,9 @@ def _attribute(value: JsonValue, key: str | int) -> JsonValue:
     if _is_object(value):
         if key in value:
             return value[key]
+        other = key_of(value, str(key))
+        if other is not None:
+            return value[other]
         raise LookupError(_absent(f"there is no '{key}'", value, str(key)))
     raise LookupError(f"{kind_of(value)} has no attribute '{key}'")
 

@@ -4,9 +4,11 @@ They are written in the sandbox's dialect of Python (Monty 1.4): no imports of o
 All names begin with two underscores, which expressions may not use.
 """
 
+import keyword
 from collections.abc import Iterable
 
 from mentha.expr.names import WORKER_FUNCTIONS, worker_name
+from mentha.expr.paths import KEY_COMPARED_CHARS_MAX, KEYS_COMPARED_MAX
 
 RANGE_ITEMS_MAX = 1_000_000
 
@@ -14,17 +16,44 @@ RANGE_ITEMS_MAX = 1_000_000
 _PIECES: dict[str, tuple[tuple[str, ...], str]] = {
     # Where a key of a dictionary is meant, or an attribute of a date, a match, …
     "attribute": (
-        (),
+        ("key of",),
         """
 def __ga(o, n):
     if isinstance(o, dict):
         if n in o:
             return o[n]
+        x = __key_of(o, n)
+        if x is not None:
+            return o[x]
         k = [str(x) for x in o]
         raise AttributeError("there is no '" + n + "'" + ("; there is: " + ", ".join(k[:10]) if k else " in {}"))
     if n[0] == '_':
         raise AttributeError("'" + type(o).__name__ + "' object has no attribute '" + n + "'")
     return getattr(o, n)
+""",
+    ),
+    # The same as `paths.key_of`.
+    "key of": (
+        ("import re as __re",),
+        f"""
+def __key_of(o, n):
+    for x in list(o)[:{KEYS_COMPARED_MAX}]:
+        if isinstance(x, str) and len(x) <= {KEY_COMPARED_CHARS_MAX}:
+            a = __re.sub('\\\\W+', '_', __re.sub('^\\\\W+', '', x))
+            if ('x' + a if a[:1].isdigit() or a in {tuple(keyword.kwlist)} else a) == n:
+                return x
+    return None
+""",
+    ),
+    "to": (
+        ("import json as __json",),
+        """
+def __to(o, n):
+    if n == 'to_json' and isinstance(o, (dict, list)):
+        return __json.dumps(o)
+    if isinstance(o, dict if n == 'to_dict' else list):
+        return o.copy()
+    raise AttributeError("'" + type(o).__name__ + "' object has no attribute '" + n + "'")
 """,
     ),
     # A method that is named without being called: a key of that name comes first.

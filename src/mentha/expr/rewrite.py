@@ -18,6 +18,7 @@ from typing import cast
 
 from mentha.expr.names import (
     ABSENT,
+    BOX_METHODS,
     CLASSES,
     CONSTANTS,
     DICT_METHODS,
@@ -142,6 +143,10 @@ class _Rewriter(ast.NodeTransformer):
         return self._context_path(node) or self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
+        function = node.func
+        if isinstance(function, ast.Attribute) and function.attr in BOX_METHODS and not node.args and not node.keywords:
+            self._code.needs.add("to")
+            return _call("__to", self._one(function.value), ast.Constant(function.attr))
         return ast.Call(self._called(node), self._all(node.args), [ast.keyword(k.arg, self._one(k.value)) for k in node.keywords])
 
     def _called(self, node: ast.Call) -> ast.expr:

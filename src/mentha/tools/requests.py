@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urljoin, urlsplit
 
 from mentha.core.json import JsonObject, JsonValue, dumps
 from mentha.tools.calls import ToolFailed
@@ -30,6 +30,7 @@ PARTS = frozenset(
 _TELLING = frozenset({"params", "data", "headers", "cookies", "files"})
 METHODS: tuple[str, ...] = HttpMethod.__args__
 _DOTS = frozenset({".", ".."})
+QUERY_FIELDS_MAX = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def request_of(spec: JsonObject, offered: Mapping[str, Any], arguments: JsonObje
     given = dict(arguments)
     places = {name: given.pop(name) for name in placeholders(spec["url"]) if name in given}
     parts = _parts(spec, offered, given)
-    url, params = _address(spec, places, parts.pop("url", None)), _object(parts, "params")
+    url, params = _address(spec, places, parts.pop("url", None)), _params(parts)
     headers, body = _headers(spec, parts), _body(spec, parts)
     if body is not None and body[1]:
         headers.setdefault("content-type", body[1])
@@ -234,6 +235,21 @@ def _json(fixed: JsonValue, given: JsonValue, *, is_fixed: bool) -> JsonValue:
     if not is_fixed:
         return given
     return {**given, **fixed} if isinstance(fixed, dict) and isinstance(given, dict) else fixed
+
+
+def _params(parts: JsonObject) -> JsonObject:
+    """The query of a call, which may also be written as it stands in an address."""
+    given = parts.get("params")
+    if not isinstance(given, str):
+        return _object(parts, "params")
+    found: dict[str, list[JsonValue]] = {}
+    try:
+        pairs = parse_qsl(given.removeprefix("?"), keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX)
+    except ValueError as error:
+        raise ToolFailed(f"`params` is no query, or has more than {QUERY_FIELDS_MAX} fields") from error
+    for name, value in pairs:
+        found.setdefault(name, []).append(value)
+    return {**found}
 
 
 def _object(parts: JsonObject, name: str) -> JsonObject:

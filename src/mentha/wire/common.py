@@ -38,7 +38,8 @@ def ours() -> dict[str, Any]:
 
 
 # Source of both patterns: the contract's Common.canonicalName and Common.validPythonIdentifier.
-CanonicalName = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[a-zA-Z][a-zA-Z0-9_]*$")]
+CANONICAL_NAME = r"^[a-zA-Z][a-zA-Z0-9_]*$"
+CanonicalName = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=CANONICAL_NAME)]
 DisplayName = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 
 

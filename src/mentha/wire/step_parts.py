@@ -23,7 +23,8 @@ MESSAGES_MAX = 1_000
 ROLES: tuple[str, ...] = get_args(Role)
 
 # Source: the contract's Common.stepLabel: a label of digits alone would be taken for the index of a step.
-StepLabel = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^0-9]|^[0-9]+[^0-9].*$")]
+STEP_LABEL = r"^[^0-9]|^[0-9]+[^0-9].*$"
+StepLabel = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=STEP_LABEL)]
 
 
 def _condition(value: Any) -> Any:

@@ -9,6 +9,8 @@ A step or a list of steps is the body of another. Everything takes any JSON wher
 `try`, `retry`, `timeout` and `on_error` are ours.
 """
 
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, SerializerFunctionWrapHandler, StrictBool, Tag, model_serializer
@@ -16,7 +18,7 @@ from typing_extensions import TypeAliasType
 
 from mentha.core.json import JsonObject, JsonValue
 from mentha.wire.common import Wire, ours, read_only
-from mentha.wire.step_kinds import picked, tag_of
+from mentha.wire.step_kinds import KINDS, kind_of, picked, tag_of
 from mentha.wire.step_parts import (
     WAIT_S_MAX,
     Arguments,
@@ -29,6 +31,7 @@ from mentha.wire.step_parts import (
     ToolChoice,
     by_form,
 )
+from mentha.wire.step_walk import Path, bodies_of, items_of
 from mentha.wire.tools import ToolName
 
 STEPS_MAX = 1_000
@@ -36,6 +39,7 @@ BRANCHES_MAX = 100
 PARALLELISM_MAX = 100
 KEYS_MAX = 100
 TEXTS_MAX = 100
+STRAYS_MAX = 100
 _OURS = ("retry", "timeout", "on_error")
 
 
@@ -287,3 +291,31 @@ Body = TypeAliasType(
 
 for _model in (*Step.__subclasses__(), CaseThen, ForeachDo):
     _model.model_rebuild()
+
+# `kind_` → what a step of this kind can have.
+MEMBERS: Mapping[str, frozenset[str]] = {
+    model.model_fields["kind_"].default: frozenset(field.alias or name for name, field in model.model_fields.items())
+    for model in Step.__subclasses__()
+}
+# `kind_` → what such a step begins with.
+BEGINNINGS: Mapping[str, str] = {kind: name for name, kind in KINDS.items()}
+
+
+def strays_of(workflows: Mapping[str, Any]) -> list[Path]:
+    """Where steps have members that no step of their kind has, `STRAYS_MAX` at most. Nothing reads these.
+
+    Args:
+        workflows: as they were sent; they must have been found valid.
+    """
+    found = (path for name, steps in workflows.items() for path in _strays((name,), steps))
+    return list(islice(found, STRAYS_MAX))
+
+
+def _strays(path: Path, body: Any) -> Iterator[Path]:
+    # A PATCH has null in the place of a workflow that goes.
+    for at, given in items_of(path, body) if body is not None else ():
+        step = picked(given)
+        kind = kind_of(step)
+        yield from ((*at, name) for name, value in step.items() if value is not None and name not in MEMBERS[kind])
+        for inner, held in bodies_of({**step, "kind_": kind}):
+            yield from _strays((*at, *inner), held)

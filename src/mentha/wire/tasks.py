@@ -16,8 +16,8 @@ from mentha.core.json import JsonObject
 from mentha.wire import masks
 from mentha.wire.common import TEXT_16K_CHARS_MAX, CanonicalName, DisplayName, Metadata, Wire, ours, read_only
 from mentha.wire.step_parts import InlineTool
-from mentha.wire.step_walk import steps_of, workflows_of
-from mentha.wire.steps import Steps
+from mentha.wire.step_walk import Path, steps_of, workflows_of
+from mentha.wire.steps import Steps, strays_of
 from mentha.wire.tools import TOOL_TYPES, TOOLS_MAX, inferred
 
 # What a definition has beside workflows; the rest of RESERVED is what answers have, and what clients send back with them.
@@ -43,10 +43,10 @@ Description = Annotated[str, Field(max_length=TEXT_16K_CHARS_MAX)]
 
 
 class _Workflows(Wire, extra="allow"):
-    """What has subworkflows beside its fields. `strays` are the names of what is neither: told with the other faults of the definition."""
+    """What has subworkflows beside its fields. `strays` are the places of what nothing reads: told with what else is wrong."""
 
     __pydantic_extra__: dict[str, Steps] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride] # narrower by intent
-    _strays: tuple[str, ...] = PrivateAttr(())
+    _strays: tuple[Path, ...] = PrivateAttr(())
 
     @model_validator(mode="wrap")
     @classmethod
@@ -56,7 +56,8 @@ class _Workflows(Wire, extra="allow"):
         others = {name: value for name, value in given.items() if name not in RESERVED}
         workflows = {name: value for name, value in others.items() if cls._is_workflow(value)}
         made = handler({name: given[name] for name in FIELDS if name in given} | workflows)
-        made.strays = tuple(str(name) for name in others if name not in workflows)
+        main = {"main": given["main"]} if given.get("main") else {}
+        made.strays = (*((str(name),) for name in others if name not in workflows), *strays_of(main | workflows))
         return made
 
     @classmethod
@@ -64,13 +65,13 @@ class _Workflows(Wire, extra="allow"):
         return isinstance(value, list)
 
     @property
-    def strays(self) -> tuple[str, ...]:
-        """Names at the top that are neither fields nor workflows."""
+    def strays(self) -> tuple[Path, ...]:
+        """Names at the top that are neither fields nor workflows, then members of steps that steps of their kind don't have."""
         return self._strays
 
     @strays.setter
-    def strays(self, names: tuple[str, ...]) -> None:
-        self._strays = names
+    def strays(self, paths: tuple[Path, ...]) -> None:
+        self._strays = paths
 
 
 class UpdateTaskRequest(_Workflows):

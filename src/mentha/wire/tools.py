@@ -31,7 +31,8 @@ TOOL_TYPES: tuple[str, ...] = get_args(ToolType)
 TOOLS_MAX = 128
 
 # Source: the contract's Common.validPythonIdentifier, which pydantic's regex engine reads alike.
-ToolName = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=r"^[^\W0-9]\w*$")]
+TOOL_NAME = r"^[^\W0-9]\w*$"
+ToolName = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=TOOL_NAME)]
 ToolDescription = Annotated[str, StringConstraints(max_length=16_000)]
 
 

@@ -5,7 +5,7 @@ What makes no step or no tool at all was told before, by the shapes of `wire`; w
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
@@ -15,7 +15,7 @@ from mentha.expr.checks import GRAMMAR
 from mentha.tools.schemas import compile_schema
 from mentha.wire.step_parts import WAIT_S_MAX
 from mentha.wire.step_walk import Path, bodies_of, items_of, workflows_of
-from mentha.wire.steps import STEPS_MAX
+from mentha.wire.steps import BEGINNINGS, MEMBERS, STEPS_MAX
 from mentha.wire.tasks import Draft, apart
 from mentha.workflow import texts
 from mentha.workflow.faults import Fault, issue_of, summary
@@ -58,13 +58,13 @@ class _Known:
     agent_tools: frozenset[str] | None
 
 
-def draft_of(definition: JsonObject, *, canonical_name: str | None, strays: Iterable[str], agent_tools: Iterable[str]) -> Draft:
+def draft_of(definition: JsonObject, *, canonical_name: str | None, strays: Iterable[Path], agent_tools: Iterable[str]) -> Draft:
     """A definition ready to be stored, with its plan and its warnings. Changes what it is given inside of prompts.
 
     Args:
         definition: as `wire.tasks.definition_of` makes it.
         canonical_name: the one that was asked for.
-        strays: names at the top that are neither fields nor workflows.
+        strays: places of what nothing reads, as `wire.tasks` finds them.
         agent_tools: names of the agent's tools; they count where the task inherits them.
 
     Raises:
@@ -78,7 +78,7 @@ def draft_of(definition: JsonObject, *, canonical_name: str | None, strays: Iter
     return Draft(canonical_name, stripped, tools, make_plan(stripped, grammar=GRAMMAR), issues)
 
 
-def faults(definition: JsonObject, *, strays: Iterable[str] = (), agent_tools: Iterable[str] = ()) -> list[Fault]:
+def faults(definition: JsonObject, *, strays: Iterable[Path] = (), agent_tools: Iterable[str] = ()) -> list[Fault]:
     """All faults of a definition, errors first, otherwise in its order. After `ISSUES_MAX` errors it is not looked at any further."""
     seen: list[_Seen] = []
     for each in _steps(definition):
@@ -93,7 +93,8 @@ def faults(definition: JsonObject, *, strays: Iterable[str] = (), agent_tools: I
         frozenset(tool["name"] for tool in definition["tools"]),
         frozenset(agent_tools) if definition["inherit_tools"] else None,
     )
-    around = chain(_of_top(definition, strays), _of_workflows(definition), _of_tools(definition))
+    kinds = {each.path: each.step["kind_"] for each in seen}
+    around = chain(_of_top(definition, strays, kinds), _of_workflows(definition), _of_tools(definition))
     found = _until_enough(chain(around, chain.from_iterable(_of_step(each, known) for each in seen)))
     return sorted(found, key=lambda fault: fault.severity)
 
@@ -145,12 +146,25 @@ def _beside(step: JsonObject, inner: Path) -> str | None:
 # --- around the steps
 
 
-def _of_top(definition: JsonObject, strays: Iterable[str]) -> Iterator[Fault]:
-    for name in strays:
-        fix = f"take it out, or write `{name}:` with a list of steps"
-        yield Fault((name,), "no_workflow", f"`{name}` is no field of a task, and no list of steps", fix, type="schema")
+def _of_top(definition: JsonObject, strays: Iterable[Path], kinds: Mapping[Path, str]) -> Iterator[Fault]:
+    for path in strays:
+        yield _stray_name(path) if len(path) == 1 else _stray_member(path, kinds.get(path[:-1], ""))
     if definition["input_schema"]:
         yield from _of_schema(("input_schema",), definition["input_schema"])
+
+
+def _stray_name(path: Path) -> Fault:
+    name = path[0]
+    fix = f"take it out, or write `{name}:` with a list of steps"
+    return Fault(path, "no_workflow", f"`{name}` is no field of a task, and no list of steps", fix, type="schema")
+
+
+def _stray_member(path: Path, kind: str) -> Fault:
+    # A warning: the original took them without a word, and published tasks have them.
+    name, has = str(path[-1]), MEMBERS.get(kind, frozenset()) - {"kind_"}
+    message = f"`{name}` is no member of a step with `{BEGINNINGS.get(kind, kind)}`, so nothing reads it"
+    fix = _near(name, has) or f"take it out; such a step has {', '.join(f'`{each}`' for each in sorted(has))}"
+    return Fault(path, "unknown_member", message, fix, severity="warning", type="schema")
 
 
 def _of_workflows(definition: JsonObject) -> Iterator[Fault]:

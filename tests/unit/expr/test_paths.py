@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mentha.expr.paths import Missing, Path, follow, path_of
+from mentha.expr.paths import KEYS_COMPARED_MAX, Missing, Path, attribute_of, follow, path_of
 
 CONTEXT: dict[str, Any] = {
     "_": {"user": {"name": "Ada"}, "list": [1, 2], "n": None, "flag": True, "items": 7, "_id": "x", "text": "abc"},
@@ -76,3 +76,33 @@ def test_what_needs_more_than_a_look_is_no_path(source: str) -> None:
 
 def test_path_is_shown_as_it_was_written() -> None:
     assert str(path("_.a['b c'][-1]")) == "_.a['b c'][-1]"
+
+
+CALLED = [
+    ("content-type", "content_type"),
+    ("First Name", "First_Name"),
+    ("x y  z!", "x_y_z_"),
+    ("-lead", "lead"),
+    ("a.b", "a_b"),
+    ("3d", "x3d"),
+    ("2", "x2"),
+    ("class", "xclass"),
+    ("é-b", "é_b"),
+    ("_p", "_p"),
+]
+
+
+@pytest.mark.parametrize(("key", "name"), CALLED)
+def test_attribute_of_a_key_that_is_no_name_is_as_in_the_original(key: str, name: str) -> None:
+    assert attribute_of(key) == name
+
+
+def test_attribute_that_is_a_key_comes_before_a_key_that_is_called_so() -> None:
+    assert follow(Path("_", (("attribute", "a_b"),)), {"_": {"a b": 1, "a_b": 2}}) == 2
+
+
+def test_attribute_is_compared_with_the_first_keys_only() -> None:
+    many = {f"k {number}": number for number in range(KEYS_COMPARED_MAX + 1)}
+    assert follow(Path("_", (("attribute", "k_0"),)), {"_": many}) == 0
+    with pytest.raises(Missing):
+        follow(Path("_", (("attribute", f"k_{KEYS_COMPARED_MAX}"),)), {"_": many})
