@@ -346,6 +346,7 @@ async def test_path_that_is_unknown_is_404_in_both_shapes(client: Client, path: 
     assert answer.status_code == 404
     assert error_of(answer)["code"] == "http_404"
     assert answer.json()["detail"] == "Not Found"
+    assert "/docs" in error_of(answer)["fix"]
 
 
 @pytest.mark.parametrize(
@@ -358,6 +359,7 @@ async def test_method_that_is_not_there_is_405_and_names_those_that_are(client: 
     assert answer.json()["detail"] == "Method Not Allowed"
     assert answer.headers["allow"]
     assert method not in answer.headers["allow"]
+    assert answer.headers["allow"] in error_of(answer)["fix"]
 
 
 @pytest.mark.parametrize("origin", ["https://app.example.com", "null", "http://localhost:3000"])
