@@ -53,6 +53,11 @@ async def test_completion_of_the_model_that_calls_nobody_has_the_form_of_all_oth
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == whole.choices[0].message.content
 
 
+async def test_field_that_is_wrong_is_named_where_the_sdk_shows_it(ai: AsyncOpenAI) -> None:
+    with pytest.raises(openai.UnprocessableEntityError, match="messages"):
+        await ai.chat.completions.create(model="mentha/echo", messages=[])
+
+
 async def test_usage_that_no_provider_tells_is_counted_here(ai: AsyncOpenAI, raw: Client, models: ModelServerHandle) -> None:
     models.script("gpt-x", text("one two", usage=None), text("one two", usage=None, chunks=2))
     await ai.chat.completions.create(model="gpt-x", messages=HI)

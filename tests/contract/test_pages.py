@@ -106,6 +106,13 @@ def test_root_names_the_product_and_its_pages(server: ServerProcess) -> None:
     assert (body["name"], body["docs"], body["openapi"]) == ("mentha", "/docs", "/openapi.json")
 
 
+@pytest.mark.parametrize("path", ["/", "/api/"])
+def test_root_leads_a_browser_to_the_reference(server: ServerProcess, path: str) -> None:
+    answer = httpx2.get(server.url + path, headers={"Accept": "text/html,*/*;q=0.8"}, follow_redirects=True)
+    assert (answer.status_code, answer.url.path) == (200, path + "docs")
+    assert "reference" in answer.text
+
+
 def test_reference_in_browser_shows_every_operation(server: ServerProcess, page: Page) -> None:
     paths = httpx2.get(server.url + "/openapi.json").json()["paths"]
     page.open(server.url + "/docs")

@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 from julep import AsyncJulep, ConflictError, NotFoundError
 
+from mentha.core.json import JSON_CONTAINERS_MAX
 from tests.support.model_server import ModelServerHandle
 from tests.support.sdk import FORBIDDEN, ask, async_sdk, raw_client, said, session_of
 from tests.support.server import ServerProcess
@@ -99,6 +100,19 @@ async def test_body_over_the_limit_is_refused_with_413(odd_raw: Client, chunked:
 async def test_body_of_some_megabytes_is_taken(sdk: AsyncJulep) -> None:
     user = await sdk.users.create(about="x" * 5_000_000)
     assert len(user.about) == 5_000_000
+
+
+async def test_body_that_need_not_be_large_has_a_limit_of_its_own(raw: Client) -> None:
+    text = "x" * 6_000_000
+    refused = await raw.post("/users", json={"about": text})
+    assert (refused.status_code, "small_body_bytes_max" in refused.json()["error"]["fix"]) == (413, True)
+    taken = await raw.post(f"/tasks/{uuid4()}/executions", json={"input": {"text": text}})
+    assert taken.status_code == 404
+
+
+async def test_body_of_very_many_lists_is_422_and_says_why(raw: Client) -> None:
+    refused = await raw.post("/users", json={"metadata": {"many": [[]] * (JSON_CONTAINERS_MAX + 1)}})
+    assert (refused.status_code, "objects and lists" in refused.json()["error"]["summary"]) == (422, True)
 
 
 async def test_unknown_path_and_method_are_told_as_the_original_does(raw: Client) -> None:

@@ -14,7 +14,7 @@ from mentha.core.errors import BadRequest, Conflict, NotFound, Unavailable
 from mentha.core.ids import new_id
 from mentha.server.runtime import Runtime, open_runtime
 from mentha.server.worker import HANDLERS, SWEEPS, Worker
-from mentha.store import executions, jobs, schedules, tenants, transitions
+from mentha.store import executions, jobs, paging, schedules, tenants, transitions
 from mentha.store.executions import NewExecution
 from mentha.wire.executions import Execution, ExecutionsPage
 from mentha.wire.schedules import CreateScheduleRequest
@@ -498,6 +498,28 @@ async def test_page_of_large_lines_ends_early_and_the_next_one_goes_on(
     assert (found, read, one) == (whole, whole, whole[1])
     # The input and two, two, the last of the five and what came after.
     assert sizes == [3, 2, 2]
+
+
+async def test_page_of_large_executions_ends_early_and_the_next_one_goes_on(
+    engine: Engine, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await engine.start(tenant, evaluate("$ 'x' * 1_000_000"))
+    await engine.until(tenant, run, "succeeded")
+    async with engine.runtime.database.connection() as tx:
+        task = (await executions.get(tx, tenant, run)).task_id
+    runs = [run, *[(await start.create(engine.runtime, tenant, Wanted(task, {}, {}))).id for _ in range(4)]]
+    for each in runs:
+        await engine.until(tenant, each, "succeeded")
+    monkeypatch.setattr(paging, "PAGE_BYTES_MAX", 2_500_000)
+    async with engine.runtime.database.connection() as tx:
+        sizes: list[int] = []
+        found: list[UUID] = []
+        while page := await executions.list_(tx, tenant, task, ExecutionsPage(limit=100, offset=len(found), direction="asc")):
+            sizes.append(len(page))
+            found += [each.id for each in page]
+        monkeypatch.setattr(paging, "PAGE_BYTES_MAX", 10)
+        (one,) = await executions.list_(tx, tenant, task, ExecutionsPage(limit=100, offset=1, direction="asc"))
+    assert (found, sizes, one.id) == (runs, [2, 2, 1], runs[1])
 
 
 async def test_purge_drops_executions_that_ended_long_ago_with_their_logs(engine: Engine, tenant: UUID) -> None:

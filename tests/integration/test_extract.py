@@ -4,17 +4,19 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import psutil
 import pytest
 
 from mentha.core import config
 from mentha.core.errors import FileInvalid, Unavailable
-from mentha.sandbox.extract import EXTRACTIONS_AT_ONCE_MAX, Extracted, Extractor
+from mentha.sandbox.extract import EXTRACTIONS_AT_ONCE_MAX, TENANT_WAITING_MAX, Extracted, Extractor
 from tests.support import pdfs
 from tests.support.talk import until
 
 FUZZED = 10
+TENANT = UUID(int=1)
 
 
 @pytest.fixture
@@ -33,16 +35,16 @@ def workers() -> list[psutil.Process]:
 
 async def outcome(extractor: Extractor, raw: bytes) -> Any:
     try:
-        return await extractor.pdf(raw, chars_max=100_000)
+        return await extractor.pdf(TENANT, raw, chars_max=100_000)
     except FileInvalid as error:
         return error.message
 
 
 async def test_text_of_pages_comes_in_order_and_is_cut_where_it_is_too_long(extractor: Extractor) -> None:
     raw = pdfs.pdf(["One (1)\nand caf\u00e9", "Two", "Three"])
-    assert await extractor.pdf(raw, chars_max=1_000) == Extracted("One (1)\nand caf\u00e9\n\nTwo\n\nThree", is_cut=False)
-    assert await extractor.pdf(raw, chars_max=5) == Extracted("One (", is_cut=True)
-    assert await extractor.pdf(pdfs.pdf([""]), chars_max=5) == Extracted("", is_cut=False)
+    assert await extractor.pdf(TENANT, raw, chars_max=1_000) == Extracted("One (1)\nand caf\u00e9\n\nTwo\n\nThree", is_cut=False)
+    assert await extractor.pdf(TENANT, raw, chars_max=5) == Extracted("One (", is_cut=True)
+    assert await extractor.pdf(TENANT, pdfs.pdf([""]), chars_max=5) == Extracted("", is_cut=False)
 
 
 async def test_hostile_pdfs_give_a_reason_or_little_text_and_hurt_nobody(extractor: Extractor) -> None:
@@ -50,7 +52,7 @@ async def test_hostile_pdfs_give_a_reason_or_little_text_and_hurt_nobody(extract
     found = dict(zip(raws, await asyncio.gather(*(outcome(extractor, raw) for raw in raws.values())), strict=True))
     for name, each in found.items():
         assert (isinstance(each, str) and "PDF" in each) or (isinstance(each, Extracted) and len(each.text) <= 100_000), name
-    assert (await extractor.pdf(pdfs.pdf(["well"]), chars_max=100)).text == "well"
+    assert (await extractor.pdf(TENANT, pdfs.pdf(["well"]), chars_max=100)).text == "well"
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,7 @@ async def test_hostile_pdfs_give_a_reason_or_little_text_and_hurt_nobody(extract
 async def test_pdf_that_takes_more_than_it_may_is_refused_by_name(lines: int, limit: dict[str, Any], reason: str) -> None:
     extractor = Extractor(config.load(environ={}, flags=limit))
     with pytest.raises(FileInvalid, match=reason):
-        await extractor.pdf(pdfs.of_streams([b"BT /F1 9 Tf " + b"(a) Tj T* " * lines + b"ET"]), chars_max=1_000)
+        await extractor.pdf(TENANT, pdfs.of_streams([b"BT /F1 9 Tf " + b"(a) Tj T* " * lines + b"ET"]), chars_max=1_000)
     await extractor.close()
 
 
@@ -86,7 +88,7 @@ async def test_file_that_waits_for_a_process_is_not_read_yet(extractor: Extracto
         await go.wait()
         return pdfs.pdf(["x"])
 
-    tasks = [asyncio.create_task(extractor.pdf(lambda at=at: source(at), chars_max=9)) for at in range(4)]  # type: ignore[misc]  # bound now
+    tasks = [asyncio.create_task(extractor.pdf(UUID(int=at), lambda at=at: source(at), chars_max=9)) for at in range(4)]  # type: ignore[misc]  # bound now
     await until(lambda: len(reading) == EXTRACTIONS_AT_ONCE_MAX)
     for _ in range(10):
         await asyncio.sleep(0)
@@ -95,8 +97,26 @@ async def test_file_that_waits_for_a_process_is_not_read_yet(extractor: Extracto
     assert await asyncio.gather(*tasks) == [Extracted("x", is_cut=False)] * 4
 
 
+async def test_files_of_a_tenant_leave_a_process_to_the_others(extractor: Extractor) -> None:
+    go = asyncio.Event()
+
+    async def slow() -> bytes:
+        await go.wait()
+        return pdfs.pdf(["x"])
+
+    held = [asyncio.create_task(extractor.pdf(TENANT, slow, chars_max=9)) for _ in range(TENANT_WAITING_MAX)]
+    await asyncio.sleep(0)
+    assert (await extractor.pdf(UUID(int=2), pdfs.pdf(["y"]), chars_max=9)).text == "y"
+    extra = [asyncio.create_task(extractor.pdf(TENANT, slow, chars_max=9)) for _ in range(2)]
+    with pytest.raises(Unavailable, match="too many files"):
+        await extra[1]
+    for task in (*held, *extra):
+        task.cancel()
+    await asyncio.gather(*held, *extra, return_exceptions=True)
+
+
 async def test_close_ends_what_runs_and_what_waits(extractor: Extractor) -> None:
-    running = [asyncio.create_task(extractor.pdf(pdfs.pdf(["x"] * 2_000), chars_max=100_000)) for _ in range(3)]
+    running = [asyncio.create_task(extractor.pdf(TENANT, pdfs.pdf(["x"] * 2_000), chars_max=100_000)) for _ in range(3)]
     await until(lambda: bool(workers()))
     await extractor.close()
     results = await asyncio.gather(*running, return_exceptions=True)

@@ -32,6 +32,7 @@ LEASE_S = 1.5
 KILLS = 50
 FREEZES = 2
 CRASHES = 2
+DEATHS_MAX = 3
 AHEAD = 20
 LOG = """SELECT workflow, type, step, output::text AS output FROM transitions
     WHERE execution_id = $1 ORDER BY scope_id = first_value(scope_id) OVER (ORDER BY seq) DESC, workflow, seq"""
@@ -83,7 +84,7 @@ class Nest:
 
 
 @contextmanager
-def nest(home: Path, dsn: str, *, pause_s: float = runs.DEATH_PAUSE_S) -> Generator[Nest]:
+def nest(home: Path, dsn: str, *, pause_s: float = runs.DEATH_PAUSE_S, deaths_max: int = runs.DEATHS_MAX) -> Generator[Nest]:
     environ = {
         **clean_environ(),
         "MENTHA_HOME": str(home),
@@ -91,7 +92,7 @@ def nest(home: Path, dsn: str, *, pause_s: float = runs.DEATH_PAUSE_S) -> Genera
         "MENTHA_LOG_LEVEL": "error",
         "MENTHA_SHUTDOWN_GRACE_S": "0",
     }
-    command = [sys.executable, "-m", "tests.support.runs_main", str(LEASE_S), str(pause_s)]
+    command = [sys.executable, "-m", "tests.support.runs_main", str(LEASE_S), str(pause_s), str(deaths_max)]
     with subprocess.Popen(command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         made = Nest(process)
         try:
@@ -256,7 +257,7 @@ async def test_worker_that_is_stopped_gives_its_runs_to_others_at_once(home: Pat
 
 
 async def test_execution_that_its_workers_die_with_fails_and_the_others_are_done(home: Path, database_dsn: str, rows: Any) -> None:
-    with nest(home, database_dsn, pause_s=0.01) as made:
+    with nest(home, database_dsn, pause_s=0.01, deaths_max=DEATHS_MAX) as made:
         async with crowd(database_dsn, home) as some:
             async with some.runtime.database.connection() as tx:
                 deadly = await new_task(tx, some.tenant, [evaluate(1), tool("kill")])
@@ -279,10 +280,10 @@ async def test_execution_that_its_workers_die_with_fails_and_the_others_are_done
             last = await rows.fetchrow("SELECT type, workflow, step FROM transitions WHERE execution_id = $1 ORDER BY seq DESC", bad)
             assert await rows.fetchval("SELECT status FROM executions WHERE id = $1", good) == "succeeded"
     assert tuple(last) == ("error", "main", 1)
-    assert (ended["status"], ended["deaths"]) == ("failed", runs.DEATHS_MAX)
-    assert f"{runs.DEATHS_MAX} processes in a row" in ended["error"]
+    assert (ended["status"], ended["deaths"]) == ("failed", DEATHS_MAX)
+    assert f"{DEATHS_MAX} processes in a row" in ended["error"]
     # The last one has found it, and has not run it.
-    assert started == runs.DEATHS_MAX + 1
+    assert started == DEATHS_MAX + 1
 
 
 async def freeze(pid: int, database: Any) -> None:

@@ -8,6 +8,7 @@ from uuid import UUID
 import httpx2
 import pytest
 
+from mentha import __version__
 from tests.support.databases import Cluster
 from tests.support.model_server import ModelServerHandle, error
 from tests.support.server import KEY, ServerProcess, running
@@ -178,7 +179,18 @@ def test_doctor_with_a_database_that_can_not_be_reached_says_so(tmp_path: Path) 
     code, found = doctor(tmp_path, DATABASE_URL="postgresql://ann:s3cret@127.0.0.1:1/x")
     assert code == 1
     assert not found["database"][0]
+    assert "DATABASE_URL" in found["database"][1]
     assert "s3cret" not in str(found)
+
+
+def test_address_of_a_database_that_is_none_is_refused_with_the_form_of_one(tmp_path: Path) -> None:
+    told = refused("migrate", home=tmp_path, dsn="mysql://ann:s3cret@db/x")
+    assert "postgresql://user:password@host:5432/database" in told
+    assert "s3cret" not in told
+
+
+def test_version_is_shown(tmp_path: Path) -> None:
+    assert run("--version", home=tmp_path) == f"mentha {__version__}"
 
 
 def test_config_dump_masks_every_secret_and_shows_what_is_in_force(tmp_path: Path) -> None:

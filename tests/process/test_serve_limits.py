@@ -98,6 +98,14 @@ async def test_client_that_sends_too_large_a_body_gets_the_413_and_no_broken_con
     assert (await client.get("/users")).status_code == 200
 
 
+async def test_body_without_a_key_is_not_parsed(server: ServerProcess) -> None:
+    async with httpx2.AsyncClient(base_url=server.url, trust_env=False, timeout=DEADLINE_S) as nobody:
+        answer = await nobody.post("/users", content=b"{no json", headers={"Content-Type": "application/json"})
+        assert answer.status_code == 403
+        by_token = await nobody.post("/executions", params={"task_token": "x"}, content=b"{no json")
+        assert by_token.status_code == 422
+
+
 async def test_body_as_large_as_allowed_is_taken(client: Client) -> None:
     body = json.dumps({"about": ""}).encode()
     padded = body.replace(b'""', b'"' + b"x" * (BODY_BYTES_MAX - len(body)) + b'"')
@@ -346,6 +354,7 @@ async def test_path_that_is_unknown_is_404_in_both_shapes(client: Client, path: 
     assert answer.status_code == 404
     assert error_of(answer)["code"] == "http_404"
     assert answer.json()["detail"] == "Not Found"
+    assert "/docs" in error_of(answer)["fix"]
 
 
 @pytest.mark.parametrize(
@@ -358,6 +367,7 @@ async def test_method_that_is_not_there_is_405_and_names_those_that_are(client: 
     assert answer.json()["detail"] == "Method Not Allowed"
     assert answer.headers["allow"]
     assert method not in answer.headers["allow"]
+    assert answer.headers["allow"] in error_of(answer)["fix"]
 
 
 @pytest.mark.parametrize("origin", ["https://app.example.com", "null", "http://localhost:3000"])

@@ -1,6 +1,6 @@
 """Workers that run executions with the effects of tests, as a program that forks one for each line `spawn` that it reads: that is quick.
 
-python -m tests.support.runs_main LEASE_S PAUSE_S        answers each line with the worker's process id
+python -m tests.support.runs_main LEASE_S PAUSE_S DEATHS_MAX        answers each line with the worker's process id
 """
 
 import os
@@ -19,7 +19,7 @@ from tests.support.runs import StandIn
 def main() -> None:
     """Fork workers until there are no more lines."""
     settings, lease_s = settings_of(), float(sys.argv[1])
-    runs.DEATH_PAUSE_S = float(sys.argv[2])
+    runs.DEATH_PAUSE_S, runs.DEATHS_MAX = float(sys.argv[2]), int(sys.argv[3])
     runtime.effects.Effects = lambda parts: StandIn(parts.database)  # type: ignore[assignment,misc]  # has what is needed of them
     lazy.load("pgqueuer")
     # Children are not waited for.

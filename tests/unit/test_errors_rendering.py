@@ -154,7 +154,13 @@ async def test_unknown_path_is_answered_in_both_shapes() -> None:
     answer = await errors.on_http_error(REQUEST, HTTPException(404))
     body = loads(answer.body)
     assert body == {
-        "error": {"message": "Not Found", "code": "http_404", "type": "http_error", "request_id": "request-1"},
+        "error": {
+            "message": "Not Found",
+            "code": "http_404",
+            "type": "http_error",
+            "fix": "/docs shows every operation",
+            "request_id": "request-1",
+        },
         "detail": "Not Found",
     }
     assert answer.headers["x-should-retry"] == "false"

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mentha.core.json import JSON_DEPTH_MAX_LEVELS, JsonInvalid, dumps, loads_hostile
+from mentha.core.json import (
+    JSON_CONTAINERS_MAX,
+    JSON_DEPTH_MAX_LEVELS,
+    JSON_VALUES_MAX,
+    JsonInvalid,
+    dumps,
+    loads,
+    loads_hostile,
+    refuse_many_values,
+)
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
@@ -49,3 +58,35 @@ def test_wide_value_with_many_brackets_is_not_taken_for_a_deep_one() -> None:
 def test_text_that_is_no_json_is_refused(raw: bytes) -> None:
     with pytest.raises(JsonInvalid):
         loads_hostile(raw)
+
+
+MANY = JSON_CONTAINERS_MAX + 1
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"[" + b"[]," * MANY + b"0]",
+        b'{"a":[' + b"{}," * MANY + b"0]}",
+        b"[" + b"1," * JSON_VALUES_MAX + b"0]",
+        # Texts that end in a backslash, or have a quotation mark, end where they end.
+        rb'["\\",' + b"[]," * MANY + b"0]",
+        rb'["\"",' + b"[]," * MANY + b"0]",
+    ],
+)
+def test_json_of_very_many_values_is_refused_before_it_is_parsed(raw: bytes) -> None:
+    with pytest.raises(JsonInvalid, match="more than"):
+        refuse_many_values(raw)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"a":"' + b"[{," * JSON_VALUES_MAX + b'"}',
+        rb'{"a":"\"' + b"[{," * JSON_VALUES_MAX + rb'\\"}',
+        b"[" + b"[]," * (JSON_CONTAINERS_MAX - 1) + b"0]",
+    ],
+)
+def test_text_of_any_length_is_one_value(raw: bytes) -> None:
+    refuse_many_values(raw)
+    loads(raw)

@@ -1,4 +1,4 @@
-"""Bodies: read once with a size limit by the middleware, parsed here with a depth limit, and free of NUL characters."""
+"""Bodies: read once with a size limit by the middleware, parsed here for who has a key, with limits, and free of NUL characters."""
 
 import codecs
 import json
@@ -6,13 +6,15 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
+from mentha.api.deps import tenant
 from mentha.core.errors import MenthaError
-from mentha.core.json import JsonInvalid, JsonValue, loads_hostile
+from mentha.core.json import JsonInvalid, JsonValue, loads_hostile, refuse_many_values
 
 
 class BodyRequest(Request):
@@ -22,11 +24,12 @@ class BodyRequest(Request):
         """The body as JSON.
 
         Raises:
-            json.JSONDecodeError: it is none, or is nested too deeply; the framework makes a 422 of it.
+            json.JSONDecodeError: it is none, is nested too deeply, or has too many values; the framework makes a 422 of it.
         """
         # Some libraries write a mark of the byte order before UTF-8; the original took it too.
         raw = (await self.body()).removeprefix(codecs.BOM_UTF8)
         try:
+            refuse_many_values(raw)
             return loads_hostile(raw, depth_max_levels=self.app.state.runtime.settings.json_depth_max_levels)
         except JsonInvalid as error:
             raise json.JSONDecodeError(str(error), "", error.position) from None
@@ -43,6 +46,7 @@ class Route(APIRoute):
     def __init__(self, *args: Any, **options: Any) -> None:
         # A body counts as JSON where its type is not said. The application's own setting does not reach routes of a router.
         super().__init__(*args, **(options | {"strict_content_type": False}))
+        self._asks_for_key = self.body_field is not None and _asks_for_key(self.dependant)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap the framework's handler."""
@@ -51,6 +55,10 @@ class Route(APIRoute):
         async def with_limits(request: Request) -> Response:
             own = self.request_class(request.scope, request.receive)
             try:
+                if self._asks_for_key:
+                    # The framework parses the body first, and nobody without a key may have it do so. Whether the key has
+                    # used up what it may is looked at once, with the tenant.
+                    await request.app.state.runtime.identity.caller(request.headers)
                 return await handle(own)
             except HTTPException as error:
                 # The framework takes whatever goes wrong while it reads for a body that can't be parsed.
@@ -62,3 +70,7 @@ class Route(APIRoute):
                 raise
 
         return with_limits
+
+
+def _asks_for_key(dependant: Dependant) -> bool:
+    return dependant.call is tenant or any(_asks_for_key(each) for each in dependant.dependencies)

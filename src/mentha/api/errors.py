@@ -9,6 +9,7 @@ Values of the request are never echoed: they may be secrets.
 import math
 import traceback
 from collections.abc import Iterable, Sequence
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import Request
@@ -53,6 +54,7 @@ _PATTERN_FIXES = {
     CANONICAL_NAME: "use letters from a to z, digits and underscores, a letter first",
     STEP_LABEL: "use a character that is no digit: steps are known by numbers already",
 }
+_OPENAI_ROUTES = ("/responses", "/conversations", "/chat/completions")
 _CODES = {"llm_bad_request": "llm_bad_request", "llm_key_invalid": "llm_bad_request"}
 
 
@@ -88,18 +90,18 @@ def headers_of(error: MenthaError) -> dict[str, str]:
     return headers
 
 
-async def on_mentha_error(_: Request, error: Exception) -> Response:
+async def on_mentha_error(request: Request, error: Exception) -> Response:
     """Answer an error that was raised on purpose."""
     if not isinstance(error, MenthaError):
         raise TypeError from error
-    return _json(error.status, to_body(error), headers_of(error))
+    return _json(error.status, _for_sdk(request, to_body(error)), headers_of(error))
 
 
-async def on_validation_error(_: Request, error: Exception) -> Response:
+async def on_validation_error(request: Request, error: Exception) -> Response:
     """Answer a request whose fields are wrong: 422, each fault with its path, and nothing of its values."""
     if not isinstance(error, RequestValidationError):
         raise TypeError from error
-    return _json(422, _validation_body(_faults(error.errors())), {"x-should-retry": "false"})
+    return _json(422, _for_sdk(request, _validation_body(_faults(error.errors()))), {"x-should-retry": "false"})
 
 
 async def on_http_error(_: Request, error: Exception) -> Response:
@@ -107,7 +109,9 @@ async def on_http_error(_: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise TypeError from error
     message = str(error.detail)
-    fault = _without_none(message=message, code=f"http_{error.status_code}", type="http_error", request_id=request_id.get())
+    allowed = (error.headers or {}).get("allow") or (error.headers or {}).get("Allow")
+    fix = f"here works: {allowed}" if allowed else "/docs shows every operation" if error.status_code == HTTPStatus.NOT_FOUND else None
+    fault = _without_none(message=message, code=f"http_{error.status_code}", type="http_error", fix=fix, request_id=request_id.get())
     return _json(error.status_code, {"error": fault, "detail": message}, {**(error.headers or {}), "x-should-retry": "false"})
 
 
@@ -135,6 +139,14 @@ def unexpected_body(error: BaseException, route: str) -> JsonObject:
 def route_of(scope: Any) -> str:
     """The template of the path that was matched, like `/agents/{agent_id}`; `-` where none was."""
     return getattr(scope.get("route"), "path", "-")
+
+
+def _for_sdk(request: Request, body: JsonObject) -> JsonObject:
+    """OpenAI's SDKs show the message alone, so there it says which field is wrong; elsewhere it is the original's, to the letter."""
+    error = body["error"]
+    if "summary" in error and route_of(request.scope).startswith(_OPENAI_ROUTES):
+        error["message"] = error["summary"]
+    return body
 
 
 def _json(status: int, body: JsonObject, headers: dict[str, str]) -> Response:

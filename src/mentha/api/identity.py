@@ -37,6 +37,7 @@ class Identity:
     def __init__(self, settings: Settings, database: Database) -> None:
         self._database = database
         self._jwt_secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else None
+        self._tokens = limits.Tokens()
         self._known: OrderedDict[bytes, tuple[float, Caller | None]] = OrderedDict()
 
     async def tenant(self, headers: Mapping[str, str], scope: Any) -> UUID:
@@ -53,7 +54,7 @@ class Identity:
         if known.key is not None:
             caller.key_id.set(known.key.id)
             if known.key.limits.any:
-                await limits.check(self._database, known.key, scope)
+                await limits.check(self._database, self._tokens, known.key, scope)
         return known.tenant
 
     async def caller(self, headers: Mapping[str, str]) -> Caller:

@@ -19,6 +19,11 @@ _GIVEN_ID = re.compile(rb"[A-Za-z0-9_.:-]{8,64}")
 # Clients of OpenAI's API put its version before each path.
 PREFIXES = ("/api", "/v1")
 _FILE = re.compile(r"/files/[^/]+/content")
+# What brings messages, documents, files or inputs. Whatever is not here gets the smaller limit: parsing holds up everybody.
+_LARGE = re.compile(
+    r"/sessions/[^/]+/(chat|render)|/tasks/[^/]+/executions|/executions/[^/]+|/(agents|users)/[^/]+/docs(/[^/]+)?|/docs/[^/]+|/embed|/files"
+    r"|/responses|/conversations|/conversations/[^/]+/items|/chat/completions"
+)
 HEADERS = (b"x-request-id", b"content-length", b"traceparent", b"origin")
 
 Scope = Any
@@ -30,13 +35,15 @@ class Edge:
     """Wraps the application. A larger body is refused, before it is read where its length is declared.
 
     Args:
-        body_bytes_max: of a body that is held in memory as a whole.
+        body_bytes_max: of a body that is held in memory as a whole, and may be large.
+        small_body_bytes_max: of one that need not be large.
         file_bytes_max: of one that is not, because it is a file.
     """
 
-    def __init__(self, app: Any, *, body_bytes_max: int, file_bytes_max: int) -> None:
+    def __init__(self, app: Any, *, body_bytes_max: int, small_body_bytes_max: int, file_bytes_max: int) -> None:
         self._app = app
         self._body_bytes_max = body_bytes_max
+        self._small_body_bytes_max = small_body_bytes_max
         self._file_bytes_max = file_bytes_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,8 +67,7 @@ class Edge:
             )
 
     async def _serve(self, scope: Scope, receive: Receive, response: "_Response", length: bytes | None) -> None:
-        is_file = scope["method"] == "PUT" and _FILE.fullmatch(scope["path"]) is not None
-        limit, name = (self._file_bytes_max, "file_bytes_max") if is_file else (self._body_bytes_max, "body_bytes_max")
+        limit, name = self._limit(scope)
         if length is not None and length.isdigit() and int(length) > limit:
             await response.answer(413, _too_large(limit, name))
             return
@@ -72,6 +78,14 @@ class Edge:
         except Exception as error:  # noqa: BLE001 - the framework raises a fault again after it was answered and logged
             if not response.status:
                 await response.fault(error, route_of(scope))
+
+    def _limit(self, scope: Scope) -> tuple[int, str]:
+        """The most bytes that a body may have, and the setting that says so."""
+        if scope["method"] == "PUT" and _FILE.fullmatch(scope["path"]):
+            return self._file_bytes_max, "file_bytes_max"
+        if self._body_bytes_max <= self._small_body_bytes_max or _LARGE.fullmatch(scope["path"]):
+            return self._body_bytes_max, "body_bytes_max"
+        return self._small_body_bytes_max, "small_body_bytes_max"
 
 
 class _Response:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from importlib.resources import files
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from mentha import __version__
 from mentha.core.errors import NotFound
@@ -48,9 +48,13 @@ class _File:
 
 
 @router.get("/")
-async def get_root() -> JSONResponse:
-    """Say what this is, to somebody who opens the address in a browser."""
-    return JSONResponse({"name": "mentha", "version": __version__, "api": "Julep Agents API", "docs": "/docs", "openapi": "/openapi.json"})
+async def get_root(request: Request) -> Response:
+    """Say what this is; lead people, whose browsers ask for HTML, to the reference."""
+    if "text/html" in request.headers.get("accept", ""):
+        # Relative, and to what is below: it holds behind a proxy that adds a path of its own as well.
+        return Response(status_code=307, headers={"Location": "docs", "Vary": "Accept"})
+    about = {"name": "mentha", "version": __version__, "api": "Julep Agents API", "docs": "/docs", "openapi": "/openapi.json"}
+    return Response(dumps(about), headers={"Vary": "Accept"}, media_type="application/json")
 
 
 @router.get("/openapi.json")

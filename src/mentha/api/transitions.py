@@ -21,6 +21,7 @@ from mentha.store import executions, transitions, workers
 from mentha.store.workers import Progress
 from mentha.wire.executions import ENDED
 from mentha.wire.transitions import SEQ_MASK, Transition, TransitionPage, TransitionType
+from mentha.workflow.watch import Watcher
 
 router = APIRouter(tags=["executions"], route_class=Route)
 
@@ -28,6 +29,8 @@ STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 STREAM: Any = {200: {"content": {"text/event-stream": {}}}}
 PING = b": ping\n\n"
 BATCH_ROWS = 200
+# Of all streams of a tenant in this process. What changes meanwhile is told as one change.
+STATUS_BYTES_PER_S_MAX = 10_000_000
 TOKEN_CHARS_MAX = 100
 Token = Annotated[str | None, Query(max_length=TOKEN_CHARS_MAX, description="Go on after the event that had this token")]
 
@@ -83,16 +86,16 @@ def _stream(events: AsyncIterator[bytes]) -> StreamingResponse:
     return StreamingResponse(events, media_type="text/event-stream", headers=STREAM_HEADERS)
 
 
-async def _news(runtime: Any, tenant: UUID, execution_id: UUID) -> AsyncIterator[bool]:
-    """True whenever there may be something new, False after a silent time; ends when the server stops."""
+async def _news(runtime: Any, tenant: UUID, execution_id: UUID) -> AsyncIterator[Watcher | None]:
+    """Who watches whenever there may be something new, None after a silent time; ends when the server stops."""
     with runtime.watch.watching(tenant, execution_id) as watcher:
         while not watcher.is_over:
-            yield await watcher.wait(limit_s=runtime.settings.stream_ping_s)
+            yield watcher if await watcher.wait(limit_s=runtime.settings.stream_ping_s) else None
 
 
 async def _transitions(runtime: Any, tenant: UUID, execution_id: UUID, after_seq: int) -> AsyncIterator[bytes]:
-    async for is_new in _news(runtime, tenant, execution_id):
-        if not is_new:
+    async for watcher in _news(runtime, tenant, execution_id):
+        if watcher is None:
             yield PING
             continue
         is_more = True
@@ -117,8 +120,8 @@ async def _transitions(runtime: Any, tenant: UUID, execution_id: UUID, after_seq
 
 async def _statuses(runtime: Any, tenant: UUID, execution_id: UUID) -> AsyncIterator[bytes]:
     shown: Any = None
-    async for is_new in _news(runtime, tenant, execution_id):
-        if not is_new:
+    async for watcher in _news(runtime, tenant, execution_id):
+        if watcher is None:
             yield PING
             continue
         try:
@@ -130,7 +133,12 @@ async def _statuses(runtime: Any, tenant: UUID, execution_id: UUID) -> AsyncIter
             return
         if (execution.status, execution.transition_count, execution.updated_at) != shown:
             shown = (execution.status, execution.transition_count, execution.updated_at)
-            yield _event(execution.model_dump(mode="json"))
+            event = _event(execution.model_dump(mode="json"))
+            yield event
+            if execution.status not in ENDED:
+                # A large one at every change would hold up all others.
+                pause_s = len(event) * runtime.watch.count(tenant) / STATUS_BYTES_PER_S_MAX
+                await watcher.pause(min(pause_s, runtime.settings.stream_ping_s))
         if execution.status in ENDED:
             return
 

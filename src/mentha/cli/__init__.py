@@ -6,8 +6,11 @@ A command's file is imported when it is asked for: most commands need a small pa
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Annotated
 
 import typer
+
+from mentha import __version__
 
 # Each is the module of its name. One with an `app` has commands of its own.
 COMMANDS = ("serve", "worker", "migrate", "reindex", "config", "doctor", "keys", "tenants", "secrets")
@@ -23,7 +26,7 @@ def build(names: Sequence[str] = COMMANDS) -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     # With a single command, typer would take its name for an argument.
-    app.callback()(_nothing)
+    app.callback()(_top)
     for name in names:
         module = import_module(f"mentha.cli.{name}")
         if hasattr(module, "app"):
@@ -39,5 +42,13 @@ def main() -> None:
     build([asked] if asked in COMMANDS else COMMANDS)()
 
 
-def _nothing() -> None:
-    return
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"mentha {__version__}")
+        raise typer.Exit
+
+
+def _top(
+    *, version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)] = False
+) -> None:
+    del version  # what it does is done before

@@ -12,7 +12,7 @@ import typer
 from mentha.cli.common import ConfigFile, Home, run
 from mentha.core import config as settings_module
 from mentha.core.config import Settings
-from mentha.core.errors import MenthaError
+from mentha.core.errors import MenthaError, Unavailable
 from mentha.providers.service import Providers
 from mentha.server import database, encryption, first_key
 from mentha.server.database import Place
@@ -75,7 +75,8 @@ async def _database(settings: Settings) -> Finding:
         place = await database.find(settings)
         missing = await migrate.pending(place.direct_dsn)
     except MenthaError as error:
-        return Finding("database", False, f"{kind}: {error.message}")
+        is_silent = isinstance(error, Unavailable) and settings.database_url is not None
+        return Finding("database", False, f"{kind}: {database.DOES_NOT_ANSWER if is_silent else error.message}")
     finally:
         if place is not None:
             await asyncio.to_thread(place.release)

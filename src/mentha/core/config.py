@@ -126,7 +126,15 @@ class Settings(BaseModel):
         None, description="Send traces to this OpenTelemetry collector (HTTP). Needs `pip install '.[otel]'`."
     )
 
-    body_bytes_max: int = Field(50_000_000, ge=1_000, le=1_000_000_000, description="Largest request body; a larger one is a 413.")
+    body_bytes_max: int = Field(
+        50_000_000,
+        ge=1_000,
+        le=1_000_000_000,
+        description="Largest request body that brings messages, documents, files or the input of an execution; a larger one is a 413.",
+    )
+    small_body_bytes_max: int = Field(
+        6_000_000, ge=1_000, le=1_000_000_000, description="Largest request body of all other operations; never more than `body_bytes_max`."
+    )
     json_depth_max_levels: int = Field(64, ge=8, le=500, description="Deepest nesting of a request body; a deeper one is a 422.")
     messages_max: int = Field(1_000, ge=1, le=100_000, description="Most new messages in one chat request.")
     shutdown_grace_s: float = Field(20.0, ge=0, le=600, description="How long running requests and jobs may go on after SIGTERM.")

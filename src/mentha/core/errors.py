@@ -88,7 +88,7 @@ class Conflict(RequestRefused):
 
 
 class BodyTooLarge(RequestRefused):
-    """The body exceeds `body_bytes_max`."""
+    """The body exceeds `body_bytes_max`, or `small_body_bytes_max` where none needs to be large."""
 
     reason = "body_too_large"
     status = 413

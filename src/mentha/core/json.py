@@ -9,6 +9,9 @@ JsonValue = Any
 JsonObject = dict[str, Any]
 
 JSON_DEPTH_MAX_LEVELS = 64
+# Parsing holds the event loop: 50 MB of empty lists would hold it for half a minute, as many bytes of text for some milliseconds.
+JSON_CONTAINERS_MAX = 200_000
+JSON_VALUES_MAX = 1_000_000
 
 
 class JsonInvalid(ValueError):
@@ -49,6 +52,26 @@ def loads_hostile(raw: bytes, *, depth_max_levels: int = JSON_DEPTH_MAX_LEVELS) 
     if b"\\u0000" in raw:
         return _without_nul(value)
     return value
+
+
+def refuse_many_values(raw: bytes) -> None:
+    """Look at JSON before it is parsed, for a few milliseconds.
+
+    Raises:
+        JsonInvalid: it has more than `JSON_CONTAINERS_MAX` objects and lists, or more than `JSON_VALUES_MAX` values.
+    """
+    if not _has_many(raw):
+        return
+    # What stands in texts does not count. Escapes go first, those of backslashes before all others.
+    bare = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
+    # Each text is a value or the key of one.
+    if bare.count(b'"') > 4 * JSON_VALUES_MAX or _has_many(b"".join(bare.split(b'"')[::2])):
+        raise JsonInvalid(f"more than {JSON_CONTAINERS_MAX:,} objects and lists, or more than {JSON_VALUES_MAX:,} values")
+
+
+def _has_many(raw: bytes) -> bool:
+    containers = raw.count(b"{") + raw.count(b"[")
+    return containers > JSON_CONTAINERS_MAX or containers + raw.count(b",") > JSON_VALUES_MAX
 
 
 def _depth_exceeds(value: JsonValue, limit: int) -> bool:

@@ -1,7 +1,7 @@
 """Text out of PDFs, read by a process of its own each time: a broken or hostile file can use up its limits and nothing else.
 
-At most `EXTRACTIONS_AT_ONCE_MAX` such processes (`sandbox/extract_worker.py`) run; each ends with its file, or is killed when its time is
-over.
+At most `EXTRACTIONS_AT_ONCE_MAX` such processes (`sandbox/extract_worker.py`) run, `TENANT_EXTRACTIONS_MAX` of one tenant; each ends with
+its file, or is killed when its time is over.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
+from uuid import UUID
 
 from mentha.core.config import Settings
 from mentha.core.errors import FileInvalid, Unavailable
@@ -23,7 +24,10 @@ from mentha.core.json import JsonInvalid, JsonObject, dumps, loads
 from mentha.sandbox.slots import Slots
 
 EXTRACTIONS_AT_ONCE_MAX = 2
+# One is left to the others: a hostile file holds its place until its time is over.
+TENANT_EXTRACTIONS_MAX = 1
 WAITING_MAX = 100
+TENANT_WAITING_MAX = 25
 WAIT_S = 30.0
 # A process imports its library in 0.3 s; the rest is for a machine that is busy or cold. Its limit counts from its start.
 START_S = 10.0
@@ -65,13 +69,16 @@ class Extractor:
             wait_s=WAIT_S,
             too_many="too many files are waiting to be read",
             all_busy="all processes that read files are busy",
+            owner_max=TENANT_EXTRACTIONS_MAX,
+            owner_waiting_max=TENANT_WAITING_MAX,
         )
         self._live: set[Process] = set()
 
-    async def pdf(self, source: bytes | Callable[[], Awaitable[bytes]], *, chars_max: int) -> Extracted:
+    async def pdf(self, tenant: UUID, source: bytes | Callable[[], Awaitable[bytes]], *, chars_max: int) -> Extracted:
         """The text of a PDF, its pages divided by empty lines; empty where it has only images.
 
         Args:
+            tenant: whose share of the processes is used.
             source: the file, or what gives it; that is asked once a process is free, so that files which wait take no memory.
             chars_max: what is beyond is cut off, and pages after that are not read.
 
@@ -80,7 +87,7 @@ class Extractor:
             Unavailable: no process became free in time, or none could be started, or this object is closed.
             MenthaError: whatever `source` raises.
         """
-        async with self._slots.taken():
+        async with self._slots.taken(tenant):
             raw = source if isinstance(source, bytes) else await source()
             process = await self._start(chars_max)
             self._live.add(process)

@@ -100,7 +100,13 @@ def build(runtime: Any) -> Edge:
         expose_headers=["*"],
         max_age=CORS_MAX_AGE_S,
     )
-    return Edge(app, body_bytes_max=runtime.settings.body_bytes_max, file_bytes_max=runtime.settings.file_bytes_max)
+    settings = runtime.settings
+    return Edge(
+        app,
+        body_bytes_max=settings.body_bytes_max,
+        small_body_bytes_max=settings.small_body_bytes_max,
+        file_bytes_max=settings.file_bytes_max,
+    )
 
 
 class _Cors(CORSMiddleware):

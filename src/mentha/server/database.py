@@ -13,6 +13,8 @@ from mentha.store.pool import Database
 CONNECT_TRIES_MAX = 20
 CONNECT_PAUSE_S = 0.5
 
+DOES_NOT_ANSWER = "the database of DATABASE_URL does not answer: see that it runs, or correct the address"
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -77,7 +79,7 @@ async def prepare_schema(place: Place, settings: Settings) -> None:
             return
         except Unavailable:
             if attempt == CONNECT_TRIES_MAX - 1 and place.server is None:
-                raise ConfigInvalid("the database of DATABASE_URL does not answer: see that it runs, or correct the address") from None
+                raise ConfigInvalid(DOES_NOT_ANSWER) from None
             if attempt == CONNECT_TRIES_MAX - 1:
                 raise
             await asyncio.sleep(CONNECT_PAUSE_S)

@@ -119,7 +119,9 @@ class McpEndpoint:
                 await asyncio.to_thread(_load)
                 module: Any = lazy.load("mcp.server.streamable_http_manager")
                 manager = module.StreamableHTTPSessionManager(
-                    self._server(), stateless=True, max_request_body_size=self._settings.body_bytes_max
+                    self._server(),
+                    stateless=True,
+                    max_request_body_size=min(self._settings.small_body_bytes_max, self._settings.body_bytes_max),
                 )
                 begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 # It must be ended by the task that began it.

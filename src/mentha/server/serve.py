@@ -123,7 +123,7 @@ def _bind(settings: Settings) -> socket.socket:
         listener.listen(BACKLOG)
     except OSError as error:
         raise ConfigInvalid(
-            f"can't listen on {settings.host}:{settings.port}: {error.strerror or error}; choose another with --port"
+            f"can't listen on {settings.host}:{settings.port}: {error.strerror or error}; choose another with --host or --port"
         ) from None
     return listener
 

@@ -22,9 +22,16 @@ class _Gathered(Outbox):
     def __init__(self, transport: Transport, end: Callable[[Transport], None]) -> None:
         super().__init__(transport)
         self._end = end
+        self._closed = False
+
+    def write(self, data: bytes) -> None:
+        # As after the close of a transport. A request that turns out to be none after its head has two answers, the second by its handler.
+        if not self._closed:
+            super().write(data)
 
     def close(self) -> None:
         self.flush()
+        self._closed = True
         self._end(self.transport)
 
     def __getattr__(self, name: str) -> Any:

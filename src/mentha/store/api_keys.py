@@ -107,12 +107,12 @@ class Used:
 
     Attributes:
         requests: of this minute, the one that asks included.
-        tokens: of this day.
+        day: when this day began.
         minute_left_s: until the next minute begins.
     """
 
     requests: int
-    tokens: int
+    day: datetime
     minute_left_s: float
     day_left_s: float
 
@@ -122,9 +122,7 @@ UPDATE api_keys k SET minute_at = t.minute, minute_requests = CASE WHEN k.minute
 FROM (SELECT date_trunc('minute', now()) AS minute, date_trunc('day', now(), 'UTC') AS day) t
 WHERE k.tenant_id = $1 AND k.id = $2
 RETURNING k.minute_requests AS requests,
-    CASE WHEN k.tokens_per_day_max IS NULL THEN 0 ELSE (
-        SELECT COALESCE(sum(u.prompt_tokens + u.completion_tokens), 0)::bigint FROM usage u
-        WHERE u.tenant_id = k.tenant_id AND u.key_id = k.id AND u.created_at >= t.day) END AS tokens,
+    t.day,
     extract(epoch FROM t.minute + interval '1 minute' - now())::float8 AS minute_left_s,
     extract(epoch FROM t.day + interval '1 day' - now())::float8 AS day_left_s
 """
@@ -134,6 +132,18 @@ async def count_request(tx: Tx, key: Known) -> Used | None:
     """Count a request with this key; what the key has used. None where the key is gone."""
     row = await tx.fetchrow(COUNT, key.tenant, key.id)
     return Used(**row) if row else None
+
+
+TOKENS = """
+SELECT COALESCE(sum(u.prompt_tokens + u.completion_tokens), 0)::bigint, count(*) FROM usage u
+WHERE u.tenant_id = $1 AND u.key_id = $2 AND u.created_at >= $3
+"""
+
+
+async def tokens_since(tx: Tx, key: Known, since: datetime) -> tuple[int, int]:
+    """The tokens that a key has used since then, and how many calls used them. With very many calls this takes long: 0.1 s for 100,000."""
+    row: Any = await tx.fetchrow(TOKENS, key.tenant, key.id, since)
+    return row[0], row[1]
 
 
 LIMIT = """

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from mentha.core.errors import NotFound
 from mentha.core.json import JsonObject, JsonValue
-from mentha.store.paging import ordered, statement
+from mentha.store import paging
 from mentha.store.pool import Tx
 from mentha.wire.executions import Execution, ExecutionsPage
 from mentha.wire.tasks import for_expressions
@@ -166,20 +166,31 @@ async def get(tx: Tx, tenant: UUID, execution_id: UUID) -> Execution:
     return _execution(row)
 
 
-LIST = ordered(f"""
+NAMES = """id, task_id, task_version, status, input, error, transition_count, metadata, created_at, updated_at, session_id, user_id,
+    schedule_id, prompt_tokens, completion_tokens, cost, finished_at, output"""
+# Input and output have up to 50 MB each.
+LIST = paging.ended_early(
+    paging.ordered(f"""
 SELECT {COLUMNS} FROM executions x
 WHERE x.tenant_id = $1 AND x.task_id = $5 AND ($6::text IS NULL OR x.status = $6) AND ($4::jsonpath IS NULL OR x.metadata @@ $4::jsonpath)
-""")
+"""),
+    names=NAMES,
+    large=("input", "output", "metadata"),
+    limit="$7",
+)
 TASK_EXISTS = "SELECT EXISTS (SELECT FROM tasks t WHERE t.tenant_id = $1 AND t.id = $2)"
 
 
 async def list_(tx: Tx, tenant: UUID, task_id: UUID, page: ExecutionsPage) -> list[Execution]:
     """One page of a task's executions, those with one status where the page names it.
 
+    A page of more than `paging.PAGE_BYTES_MAX` ends early; the next one goes on where it ended.
+
     Raises:
         NotFound: no such task.
     """
-    rows = await tx.fetch(statement(LIST, page), tenant, page.limit, page.offset, page.metadata_filter, task_id, page.status)
+    how = (page.limit, page.offset, page.metadata_filter)
+    rows = await tx.fetch(paging.statement(LIST, page), tenant, *how, task_id, page.status, paging.PAGE_BYTES_MAX)
     if not rows and not await tx.fetchval(TASK_EXISTS, tenant, task_id):
         raise NotFound("Task not found during list")
     return [_execution(row) for row in rows]

@@ -114,7 +114,9 @@ async def _connect(dsn: str) -> Any:
         return await asyncpg.connect(dsn, timeout=15, statement_cache_size=0)
     except (ValueError, asyncpg.ClientConfigurationError) as error:
         # The driver's message would show the address, password included.
-        raise ConfigInvalid(f"DATABASE_URL is not a valid PostgreSQL address ({type(error).__name__})") from None
+        raise ConfigInvalid(
+            f"DATABASE_URL is not a valid PostgreSQL address ({type(error).__name__}): write postgresql://user:password@host:5432/database"
+        ) from None
     except asyncpg.InvalidAuthorizationSpecificationError as error:
         raise ConfigInvalid(f"PostgreSQL refuses the user or password of DATABASE_URL: {error}") from None
     except asyncpg.InvalidCatalogNameError as error:

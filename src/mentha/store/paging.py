@@ -4,6 +4,7 @@ from typing import LiteralString
 
 from mentha.wire.common import Direction, Page, SortBy
 
+_SQL: dict[Direction, LiteralString] = {"asc": "ASC", "desc": "DESC"}
 Ordered = dict[tuple[SortBy, Direction], LiteralString]
 
 
@@ -18,6 +19,35 @@ def ordered(select: LiteralString, *, alias: LiteralString = "x") -> Ordered:
         (sort_by, direction): select + f" ORDER BY {alias}.{column} {sql}, {alias}.id {sql} LIMIT $2 OFFSET $3"
         for sort_by, column in columns
         for direction, sql in directions
+    }
+
+
+# Of one page as JSON: it ends before the row that would exceed it, but has one row in any case.
+PAGE_BYTES_MAX = 60_000_000
+
+
+def size_of(column: LiteralString) -> LiteralString:
+    """The bytes of a JSON column as text; of what is stored uncompressed as they are stored, which is about the same and costs nothing."""
+    stored, text = f"pg_column_size({column})", f"octet_length({column}::text)"
+    return f"(CASE WHEN {column} IS NULL THEN 0 WHEN pg_column_compression({column}) IS NULL THEN {stored} ELSE {text} END)"
+
+
+def ended_early(statements: Ordered, *, names: LiteralString, large: tuple[LiteralString, ...], limit: LiteralString) -> Ordered:
+    """These statements with pages that end before their rows have more bytes than the parameter `limit`; one row they have in any case.
+
+    Args:
+        names: the columns that come out, without an alias.
+        large: those that may be large.
+    """
+    size: LiteralString = " + ".join([size_of("q." + column) for column in large])
+    return {
+        (sort_by, direction): f"""
+SELECT {names} FROM (
+    SELECT q.*, sum({size}) OVER w AS page_bytes, row_number() OVER w AS page_place FROM ({select}) q
+    WINDOW w AS (ORDER BY q.{sort_by} {_SQL[direction]}, q.id {_SQL[direction]})
+) q WHERE page_bytes <= {limit} OR page_place = 1 ORDER BY q.{sort_by} {_SQL[direction]}, q.id {_SQL[direction]}
+"""
+        for (sort_by, direction), select in statements.items()
     }
 
 

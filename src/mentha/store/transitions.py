@@ -11,6 +11,7 @@ from uuid import UUID
 
 from mentha.core.errors import NotFound
 from mentha.core.json import JsonValue
+from mentha.store.paging import PAGE_BYTES_MAX, size_of
 from mentha.store.pool import Tx
 from mentha.wire.common import Direction
 from mentha.wire.transitions import Transition, TransitionTarget, id_of, seq_of
@@ -19,10 +20,8 @@ COLUMNS = "t.seq, t.type, t.workflow, t.step, t.scope_id, t.next, t.output, t.la
 # What a client sees of a log.
 SHOWN = "t.tenant_id = $1 AND t.execution_id = $2 AND t.type <> 'note'"
 
-# Of one page or batch, as JSON: a page ends before the line that would exceed it, but has one line in any case. A line has up to 50 MB.
-PAGE_BYTES_MAX = 60_000_000
-# What is stored in fewer bytes is counted as stored: compressed or not, a thousand of them fit.
-_SIZE: LiteralString = "CASE WHEN pg_column_size(t.output) < 8000 THEN pg_column_size(t.output) ELSE octet_length(t.output::text) END"
+# A line has up to 50 MB.
+_SIZE = size_of("t.output")
 
 _ORDERS: tuple[tuple[Direction, LiteralString], ...] = (("asc", "ASC"), ("desc", "DESC"))
 LIST: dict[str, LiteralString] = {

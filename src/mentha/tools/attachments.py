@@ -181,7 +181,8 @@ class Attachments:
 
     async def _pdf(self, tenant: UUID, stored: Stored) -> str:
         # Read when its turn has come: many that wait would fill the memory.
-        found = await self._extractor.pdf(lambda: self._bytes(tenant, stored, stored.file.size), chars_max=self._settings.doc_chars_max + 1)
+        source = lambda: self._bytes(tenant, stored, stored.file.size)  # noqa: E731
+        found = await self._extractor.pdf(tenant, source, chars_max=self._settings.doc_chars_max + 1)
         async with self._database.connection() as tx:
             await files.keep_text(tx, tenant, stored.file.id, stored.blob_id, found.text)
         return found.text

@@ -33,6 +33,19 @@ class Watcher:
     def __init__(self) -> None:
         self.is_over = False
         self._news = asyncio.Event()
+        self._over = asyncio.Event()
+
+    def end(self) -> None:
+        """Let it stop watching, at once."""
+        self.is_over = True
+        self._over.set()
+        self.tell()
+
+    async def pause(self, pause_s: float) -> None:
+        """Let this time go by; less where it is to stop."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await self._over.wait()
 
     def tell(self) -> None:
         """There is something new."""
@@ -98,6 +111,10 @@ class Watch:
         for watcher in self._watchers.get((tenant, execution_id), ()):
             watcher.tell()
 
+    def count(self, tenant: UUID) -> int:
+        """How many watch for a tenant."""
+        return self._counts[tenant]
+
     def close(self) -> None:
         """Let nobody watch any more: streams end, so that the server can."""
         self._is_closed = True
@@ -105,8 +122,7 @@ class Watch:
             self._looking.cancel()
         for watchers in self._watchers.values():
             for watcher in watchers:
-                watcher.is_over = True
-                watcher.tell()
+                watcher.end()
 
     async def _look(self) -> None:
         while self._watchers:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from mentha.api import limits
 from mentha.core import config
 from mentha.core.errors import Unavailable
 from mentha.core.ids import new_id
@@ -99,22 +100,42 @@ async def test_row_that_cannot_be_written_takes_no_others_along(database: Databa
 
 
 async def test_key_counts_its_requests_of_a_minute_and_its_tokens_of_a_day(connection: Any, tenant: UUID) -> None:
-    limits = api_keys.Limits(requests_per_minute_max=5, tokens_per_day_max=100)
-    key_id = await api_keys.create(connection, tenant, name="k", digest=bytes(32), hint="k", limits=limits)
+    own = api_keys.Limits(requests_per_minute_max=5, tokens_per_day_max=100)
+    key_id = await api_keys.create(connection, tenant, name="k", digest=bytes(32), hint="k", limits=own)
     known = await api_keys.identify(connection, bytes(32))
     assert known
-    assert known == api_keys.Known(tenant, key_id, limits)
+    assert known == api_keys.Known(tenant, key_id, own)
     await connection.execute(usage.ADD, [{"tenant_id": str(tenant), **usage.as_json([call(key_id=key_id, prompt_tokens=7)])[0]}])
     used = [await api_keys.count_request(connection, known) for _ in range(2)]
-    assert [(each.requests, each.tokens) for each in used if each] == [(1, 7), (2, 7)]
+    assert [(each.requests, await api_keys.tokens_since(connection, known, each.day)) for each in used if each] == [
+        (1, (7, 1)),
+        (2, (7, 1)),
+    ]
     # Yesterday's tokens, and the requests of another minute, are over.
     await connection.execute("UPDATE usage SET created_at = now() - interval '1 day' WHERE tenant_id = $1", tenant)
     await connection.execute("UPDATE api_keys SET minute_at = now() - interval '1 hour' WHERE tenant_id = $1", tenant)
     again = await api_keys.count_request(connection, known)
     assert again
-    assert (again.requests, again.tokens) == (1, 0)
+    assert (again.requests, await api_keys.tokens_since(connection, known, again.day)) == (1, (0, 0))
     await api_keys.limit(connection, str(key_id), api_keys.NO_LIMITS)
     assert (await api_keys.identify(connection, bytes(32))) == api_keys.Known(tenant, key_id, api_keys.NO_LIMITS)
+
+
+async def test_tokens_of_a_key_are_summed_each_time_until_they_are_of_many_calls(
+    connection: Any, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "CALLS_KEPT_MIN", 2)
+    monkeypatch.setattr(limits, "CALLS_PER_KEPT_S", 1e-9)
+    monkeypatch.setattr(limits, "KEEP_S_MAX", 1e9)
+    key_id = await api_keys.create(connection, tenant, name="k", digest=bytes(32), hint="k", limits=api_keys.NO_LIMITS)
+    known, day = api_keys.Known(tenant, key_id, api_keys.NO_LIMITS), datetime.now(UTC) - timedelta(hours=1)
+    tokens, found = limits.Tokens(), list[int]()
+    for _ in range(4):
+        found.append(await tokens.of(connection, known, day))
+        await connection.execute(usage.ADD, [{"tenant_id": str(tenant), **usage.as_json([call(key_id=key_id, prompt_tokens=7)])[0]}])
+    assert found == [0, 7, 14, 14]
+    # Of another day nothing is known.
+    assert await tokens.of(connection, known, day + timedelta(days=1)) == 0
 
 
 async def test_usage_that_is_too_old_is_dropped(connection: Any, tenant: UUID) -> None:

@@ -25,8 +25,8 @@ LAUNCHER = Path(__file__).with_name("confined.py")
 ERRORS_BYTES_MAX = 4_000
 _OPENING = ("-nostdin", "-hide_banner", "-loglevel", "error", "-y")
 
-# How many run, by how many may; there is one number in a process.
-_running: dict[int, Slots] = {}
+# How many run, and of which tenant, by how many may; there is one number in a process.
+_running: dict[int, tuple[Slots, Slots]] = {}
 
 
 async def bash_cmd(service: Service) -> JsonValue:
@@ -39,12 +39,11 @@ async def bash_cmd(service: Service) -> JsonValue:
         )
     given = [files.decoded(each) for each in files.several(service.arguments.get("file"))]
     wanted = command(service.text("cmd"), len(given))
-    slots = _running.setdefault(settings.ffmpeg_at_once_max, Slots(settings.ffmpeg_at_once_max))
-    await slots.take("")
-    try:
+    count = settings.ffmpeg_at_once_max
+    # One is left to the others where there are two or more. A tenant's own come first, so few of each stand in the line of all.
+    all_, own = _running.setdefault(count, (Slots(count), Slots(max(1, count - 1))))
+    async with own.held(service.tenant), all_.held(""):
         made = await _run(service, wanted, given)
-    finally:
-        slots.give("")
     return {"fileoutput": base64.b64encode(made).decode(), "result": True, "mime_type": wanted.kind}
 
 

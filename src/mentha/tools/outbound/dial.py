@@ -12,7 +12,8 @@ import socket
 import ssl
 import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -69,6 +70,15 @@ class Slots:
         """Give a place back."""
         self._free[key].release()
         self._leave(key)
+
+    @asynccontextmanager
+    async def held(self, key: object) -> AsyncGenerator[None]:
+        """A place while the block runs."""
+        await self.take(key)
+        try:
+            yield
+        finally:
+            self.give(key)
 
     def _leave(self, key: object) -> None:
         self._users[key] -= 1
