@@ -59,8 +59,8 @@ FAULT_PAUSE_S = 2.0
 FAULTS_KEPT_MAX = 1_000
 CANCEL_S = 5.0
 # Workers in a row that died with a run which got no further: it is what they die of, or may as well be.
-# With the pauses between them that takes some ten minutes: a server that is killed again and again for other reasons, like a fault in how it
-# is deployed, must not cost what happened to run in it.
+# With the pauses between them that takes some ten minutes: a server that is killed again and again for other reasons, like a fault in how
+# it is deployed, must not cost what happened to run in it.
 DEATHS_MAX = 10
 DEATH_PAUSE_S = 2.0
 AGENT_TOOLS_MAX = 1_000
