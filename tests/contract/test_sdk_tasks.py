@@ -309,3 +309,29 @@ async def test_definition_that_is_too_large_is_refused_by_its_size(raw: Client, 
     assert (answer.status_code, answer.json()["error"]["reason"]) == (413, "body_too_large")
     (issue,) = await issues(raw, agent, main=[{"log": "x"}] * 1_000, more=[{"log": "x"}])
     assert issue["details"]["issue_type"] == "too_many_steps"
+
+
+async def test_templates_that_can_not_be_rendered_are_refused_at_their_place_and_unknown_names_warned_of(raw: Client, agent: str) -> None:
+    main: Any = [
+        {"prompt": [{"role": "user", "content": "Hello\n{% if _.a %}there"}]},
+        {"log": "{% for x in _ %}{{ x | shout }}{% endfor %}"},
+        {"evaluate": {"a": "$ 1", "b": {"c": "{% include 'x' %}"}}},
+        {
+            "set": {
+                "d": "{{ stats | upper }} {{ maybe | default('-') }} {% if other is defined %}{{ other }}{% endif %} {{ range(2) | list }}"
+            }
+        },
+    ]
+    found = await issues(raw, agent, main=main)
+    assert [(each["location"], each["severity"]) for each in found] == [
+        ("workflows.main.steps[0].prompt[0].content", "error"),
+        ("workflows.main.steps[1].log", "error"),
+        ("workflows.main.steps[2].evaluate.b.c", "error"),
+        ("workflows.main.steps[3].set.d", "warning"),
+    ]
+    assert ["endif" in found[0]["message"], "(line 2)" in found[0]["message"], "'shout'" in found[1]["message"]] == [True] * 3
+    assert ("`stats`" in found[3]["message"], found[3]["fix"]) == (True, "did you mean `state`?")
+    made = (await raw.post(f"/agents/{agent}/tasks", json=body(main=main[3:]))).raise_for_status().json()
+    assert [each["location"] for each in made["warnings"]] == ["workflows.main.steps[0].set.d"]
+    answer = await raw.patch(f"/agents/{agent}/tasks/{made['id']}", json={"main": main[:1]})
+    assert (answer.status_code, len(answer.json()["error"]["details"]["issues"])) == (400, 1)

@@ -299,6 +299,21 @@ def test_failure_names_the_expression_and_what_is_wrong(evaluate: Callable[..., 
     assert caught.value.message.startswith(message)
 
 
+HOSTILE_TEMPLATES = ["{% if a %}" * 20_000, "{{ " + "(" * 50_000 + " }}", "{{ a" + "|upper" * 200_000 + " }}", "{{ a }}" * 140_000]
+
+
+@pytest.mark.parametrize("text", HOSTILE_TEMPLATES, ids=range(len(HOSTILE_TEMPLATES)))
+async def test_check_of_a_hostile_template_ends_within_its_limits_and_the_next_one_is_right(
+    start: Callable[..., Expressions], text: str
+) -> None:
+    expressions = start()
+    async with asyncio.timeout(DEADLINE_S):
+        told = await expressions.check_template(ADA, text)
+        # A machine may be quick enough for those that are only long.
+        assert told.get("message") or told["names"] == [["a", 1]]
+        assert await expressions.check_template(ADA, "{{ a.b | upper }}{{ _ }}\n{{ c }}") == {"names": [["a", 1], ["_", 1], ["c", 2]]}
+
+
 def test_long_expression_is_shortened_in_a_message(evaluate: Callable[..., Any]) -> None:
     with pytest.raises(ExpressionFailed) as caught:
         evaluate("$ 1 / 0" + " + 0" * 500)

@@ -129,6 +129,8 @@ def _datetime() -> dict[str, Entry]:
 # Of these, only what the table names.
 CLASSES = frozenset(f"__datetime.{name}" for name in ("date", "datetime", "time", "timedelta", "timezone"))
 
+# What the process of these functions does besides; no expression can name it.
+CHECK_TEMPLATE = "check template"
 WORKER_FUNCTIONS = frozenset(
     """
     load_yaml dump_yaml extract_json chunk_doc markdown_to_html html_to_markdown strptime

@@ -1,23 +1,26 @@
 """What expressions may call that the sandbox itself does not have: YAML, CSV, URLs, statistics, Markdown, HTML, sentences.
 
 It runs in the same kind of process as templates do (`sandbox/worker.py`): no files, no network, limits on time and memory. Arguments
-and results are JSON. The same process renders what of a task's text is Jinja2.
+and results are JSON. The same process renders what of a task's text is Jinja2, and checks it before.
 """
 
 import csv
 import io
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-from mentha.expr.names import NUMBERED, WORKER_FUNCTIONS
+from mentha.expr.names import CHECK_TEMPLATE, NUMBERED, WORKER_FUNCTIONS
 from mentha.sandbox import worker
 from mentha.sandbox.surface import surface
+from mentha.sandbox.template_check import check_template
 
 
 def main(raw_options: str) -> None:
-    """As `worker.main`, with the functions of expressions."""
-    worker.main(raw_options, worker.Offer(functions(), NUMBERED))
+    """As `worker.main`, with the functions of expressions, and the check of templates."""
+    compiler = worker.TenantEnvironment()
+    worker.main(raw_options, worker.Offer({**functions(), CHECK_TEMPLATE: partial(check_template, compiler)}, NUMBERED))
 
 
 def functions() -> dict[str, Callable[..., Any]]:

@@ -17,8 +17,9 @@ from uuid import UUID
 
 from mentha.core.config import Settings
 from mentha.core.errors import ExpressionFailed, TemplateFailed, Unavailable
-from mentha.core.json import JsonInvalid, JsonValue, dumps, loads_hostile
+from mentha.core.json import JsonInvalid, JsonObject, JsonValue, dumps, loads_hostile
 from mentha.expr.compile import INITIAL, ITEMS, Compiled, assemble, compile_fold, compile_text, is_plain, texts_in
+from mentha.expr.names import CHECK_TEMPLATE
 from mentha.expr.paths import Missing, follow, kind_of
 from mentha.sandbox.monty import Bounds, Monty, SnippetFailed
 from mentha.sandbox.templates import Templates
@@ -113,6 +114,21 @@ class Expressions:
         _refuse_invalid(compiled)
         (value,) = await self._run(tenant, [compiled], {**names, ITEMS: items, INITIAL: initial})
         return value
+
+    async def check_template(self, tenant: UUID, text: str) -> JsonObject:
+        """What is wrong with a template of Jinja2, as `sandbox/template_check.py` tells it, under the limits of one render.
+
+        Raises:
+            Unavailable: as in `evaluate`.
+        """
+        try:
+            with self._share(tenant) as share:
+                async with asyncio.timeout(TOTAL_S), share.functions:
+                    return await self._functions.call(CHECK_TEMPLATE, dumps([[text], {}]).decode())
+        except TemplateFailed as error:
+            return {"message": error.message, "line": None}
+        except TimeoutError:
+            raise Unavailable("all processes that check templates are busy") from None
 
     async def aclose(self) -> None:
         """End all processes. Evaluations in flight fail with `Unavailable`. A second call changes nothing."""

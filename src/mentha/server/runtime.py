@@ -56,6 +56,7 @@ class Runtime:
     embedders: Embedders
     learned: Learned
     templates: Templates
+    expressions: Expressions
     attachments: Attachments
     vault: Vault
     secrets: Secrets
@@ -113,8 +114,7 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
         watch = Watch(database)
         stack.callback(watch.close)
         plans = Plans()
-        expressions = Expressions(settings)
-        stack.push_async_callback(expressions.aclose)
+        stack.push_async_callback((expressions := Expressions(settings)).aclose)
         doing = effects.Parts(settings, database, providers, expressions, tools, vault, secrets.provider_keys, attachments, meter)
         runs = Runs(settings, database, effects.Effects(doing), watch, plans)
         identity = Identity(settings, database)
@@ -129,6 +129,7 @@ async def open_runtime(settings: Settings, *, serves: bool = True) -> AsyncGener
             embedders,
             Learned(),
             templates,
+            expressions,
             attachments,
             vault,
             secrets,

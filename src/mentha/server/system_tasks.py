@@ -42,16 +42,16 @@ def _tasks(runtime: Any) -> dict[str, Work]:
         return id_of(given, "agent_id"), id_of(given, "task_id")
 
     def create(tx: Tx, tenant: UUID, given: JsonObject) -> Awaitable[Any]:
-        return tasks_api.create_in(tx, tenant, runtime.vault, id_of(given, "agent_id"), checked(CreateTaskRequest, given))
+        return tasks_api.create_in(tx, tenant, runtime, id_of(given, "agent_id"), checked(CreateTaskRequest, given))
 
     def update(tx: Tx, tenant: UUID, given: JsonObject) -> Awaitable[Any]:
-        return tasks_api.update_in(tx, tenant, runtime.vault, *both(given), checked(UpdateTaskRequest, given))
+        return tasks_api.update_in(tx, tenant, runtime, *both(given), checked(UpdateTaskRequest, given))
 
     def patch(tx: Tx, tenant: UUID, given: JsonObject) -> Awaitable[Any]:
-        return tasks_api.patch_in(tx, tenant, runtime.vault, *both(given), checked(PatchTaskRequest, given))
+        return tasks_api.patch_in(tx, tenant, runtime, *both(given), checked(PatchTaskRequest, given))
 
     def upsert(tx: Tx, tenant: UUID, given: JsonObject) -> Awaitable[Any]:
-        return tasks_api.upsert_in(tx, tenant, runtime.vault, *both(given), checked(CreateOrUpdateTaskRequest, given))
+        return tasks_api.upsert_in(tx, tenant, runtime, *both(given), checked(CreateOrUpdateTaskRequest, given))
 
     async def delete(tx: Tx, tenant: UUID, given: JsonObject) -> JsonObject:
         task_id = id_of(given, "task_id")

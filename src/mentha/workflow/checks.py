@@ -7,7 +7,7 @@ import difflib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 
 from mentha.core.errors import SchemaInvalid, TaskInvalid
 from mentha.core.json import JsonObject, JsonValue
@@ -20,6 +20,7 @@ from mentha.wire.tasks import Draft, apart
 from mentha.workflow import texts
 from mentha.workflow.faults import Fault, issue_of, summary
 from mentha.workflow.plan import make_plan
+from mentha.workflow.texts import Templates
 
 NESTING_MAX_LEVELS = 30
 ISSUES_MAX = 100
@@ -56,9 +57,26 @@ class _Known:
     workflows: frozenset[str]
     tools: frozenset[str]
     agent_tools: frozenset[str] | None
+    templates: Templates
 
 
-def draft_of(definition: JsonObject, *, canonical_name: str | None, strays: Iterable[Path], agent_tools: Iterable[str]) -> Draft:
+def templates_in(definition: JsonObject) -> list[str]:
+    """The texts of a definition that Jinja2 renders; none of one that is too large, for which `draft_of` refuses it."""
+    seen = list(islice(_steps(definition), STEPS_MAX + 1))
+    found = list(_texts(definition, seen))
+    if len(seen) > STEPS_MAX or texts.count(found) > EXPRESSIONS_MAX:
+        return []
+    return sorted(texts.templates_in(found))
+
+
+def draft_of(
+    definition: JsonObject,
+    *,
+    canonical_name: str | None,
+    strays: Iterable[Path],
+    agent_tools: Iterable[str],
+    templates: Templates | None = None,
+) -> Draft:
     """A definition ready to be stored, with its plan and its warnings. Changes what it is given inside of prompts.
 
     Args:
@@ -66,11 +84,12 @@ def draft_of(definition: JsonObject, *, canonical_name: str | None, strays: Iter
         canonical_name: the one that was asked for.
         strays: places of what nothing reads, as `wire.tasks` finds them.
         agent_tools: names of the agent's tools; they count where the task inherits them.
+        templates: what was found out about those of `templates_in`.
 
     Raises:
         TaskInvalid: something in it can't work; the error has all that was found, warnings too.
     """
-    found = faults(definition, strays=strays, agent_tools=agent_tools)[:ISSUES_MAX]
+    found = faults(definition, strays=strays, agent_tools=agent_tools, templates=templates)[:ISSUES_MAX]
     issues = [issue_of(fault) for fault in found]
     if any(fault.severity == "error" for fault in found):
         raise TaskInvalid(summary(found), issues=issues, paths=[fault.path for fault in found])
@@ -78,7 +97,9 @@ def draft_of(definition: JsonObject, *, canonical_name: str | None, strays: Iter
     return Draft(canonical_name, stripped, tools, make_plan(stripped, grammar=GRAMMAR), issues)
 
 
-def faults(definition: JsonObject, *, strays: Iterable[Path] = (), agent_tools: Iterable[str] = ()) -> list[Fault]:
+def faults(
+    definition: JsonObject, *, strays: Iterable[Path] = (), agent_tools: Iterable[str] = (), templates: Templates | None = None
+) -> list[Fault]:
     """All faults of a definition, errors first, otherwise in its order. After `ISSUES_MAX` errors it is not looked at any further."""
     seen: list[_Seen] = []
     for each in _steps(definition):
@@ -92,6 +113,7 @@ def faults(definition: JsonObject, *, strays: Iterable[Path] = (), agent_tools: 
         frozenset(workflows_of(definition)),
         frozenset(tool["name"] for tool in definition["tools"]),
         frozenset(agent_tools) if definition["inherit_tools"] else None,
+        templates or {},
     )
     kinds = {each.path: each.step["kind_"] for each in seen}
     around = chain(_of_top(definition, strays, kinds), _of_workflows(definition), _of_tools(definition))
@@ -185,7 +207,7 @@ def _of_tools(definition: JsonObject) -> Iterator[Fault]:
         if times[tool["name"]] > 1:
             message = f"several tools of the task have the name '{tool['name']}'"
             yield Fault(("tools", index, "name"), "tool_name_taken", message, "give each its own")
-        yield from texts.faults_of(texts.of_tool(("tools", index), tool))
+        yield from texts.faults_of(texts.of_tool(("tools", index), tool), {})
 
 
 def _of_schema(path: Path, schema: JsonValue) -> Iterator[Fault]:
@@ -203,7 +225,7 @@ def _of_step(seen: _Seen, known: _Known) -> Iterator[Fault]:
     kind = step["kind_"]
     if seen.depth > NESTING_MAX_LEVELS:
         yield Fault(path, "too_deep", f"steps are nested deeper than {NESTING_MAX_LEVELS} levels", "move some of them to a subworkflow")
-    yield from texts.faults_of(texts.of_step(path, step))
+    yield from texts.faults_of(texts.of_step(path, step), known.templates)
     if seen.after is not None:
         yield Fault(path, "unreachable", f"this step comes after {seen.after}, so it never runs", "take it out", severity="warning")
     if kind == "return" and seen.at_once is not None:
@@ -251,7 +273,7 @@ def _of_prompt(path: Path, step: JsonObject, known: _Known) -> Iterator[Fault]:
         if "ref" not in tool:
             if names.index(tool["name"]) < index:
                 yield Fault((*place, "name"), "tool_name_taken", f"several tools have the name '{tool['name']}'", "give each its own")
-            yield from texts.faults_of(texts.of_tool(place, tool))
+            yield from texts.faults_of(texts.of_tool(place, tool), {})
         elif "name" in tool["ref"]:
             yield from _of_tool_name((*place, "ref", "name"), tool["ref"]["name"], known)
 

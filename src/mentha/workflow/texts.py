@@ -1,18 +1,22 @@
 """Which texts of a definition are expressions or templates, in which position each stands, and what is wrong with them. Pure."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Literal
 
 from mentha.core.json import JsonObject, JsonValue
 from mentha.expr.checks import check
-from mentha.expr.compile import is_plain
+from mentha.expr.compile import compile_text, is_plain
 from mentha.expr.names import CONTEXT
 from mentha.wire.step_walk import Path
 from mentha.workflow.faults import Fault
 
 # What comes of a text: its value; true or false; a list; text. `secrets` is a value in which nothing but secrets can be named.
 Position = Literal["value", "condition", "list", "string", "reduce", "secrets"]
+
+# What was found out about templates of Jinja2, by their text: see `sandbox/template_check.py`.
+Templates = Mapping[str, JsonObject]
 
 # What of a tool describes values and has none.
 _DESCRIBING = frozenset({"schema", "params_schema", "secrets"})
@@ -52,9 +56,20 @@ def count(found: Iterable[Text]) -> int:
     return sum(not is_plain(each.text) for each in found)
 
 
-def faults_of(found: Iterator[Text]) -> Iterator[Fault]:
-    """What is wrong with these texts."""
+def templates_in(found: Iterable[Text]) -> set[str]:
+    """Those of these that Jinja2 renders, which only another process can look into."""
+    maybe = {each.text for each in found if each.position != "reduce" and not is_plain(each.text)}
+    return {text for text in maybe if compile_text(text).kind == "jinja"}
+
+
+def faults_of(found: Iterator[Text], templates: Templates) -> Iterator[Fault]:
+    """What is wrong with these texts.
+
+    Args:
+        templates: what was found out about those of `templates_in`.
+    """
     for each in found:
+        yield from _template_faults(each, templates.get(each.text, {}))
         if is_plain(each.text) and each.position not in _NEVER_PLAIN:
             continue
         known = _SECRETS if each.position == "secrets" else CONTEXT
@@ -70,6 +85,20 @@ def faults_of(found: Iterator[Text]) -> Iterator[Fault]:
                 type="python_expression",
                 expression=fault.expression,
             )
+
+
+def _template_faults(each: Text, told: JsonObject) -> Iterator[Fault]:
+    if "message" in told:
+        place = f" (line {told['line']})" if told["line"] else ""
+        message = f"it is a template of Jinja2, and none that can be rendered: {told['message']}{place}"
+        fix = "mend the template; an expression of Python begins with `$ `"
+        yield Fault(each.path, "template_invalid", message, fix, expression=each.text)
+    for name, line in told.get("names", ()):
+        if name not in CONTEXT:
+            near = get_close_matches(name, CONTEXT, n=1)
+            message = f"the template names `{name}` (line {line}), which is not there: it stands for nothing"
+            fix = f"did you mean `{near[0]}`?" if near else f"name one of {', '.join(f'`{known}`' for known in CONTEXT)}"
+            yield Fault(each.path, "undefined_name", message, fix, severity="warning", expression=each.text)
 
 
 # Values of a step with their places in it.
