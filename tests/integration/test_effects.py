@@ -15,6 +15,7 @@ import pytest_asyncio
 from mentha import observe
 from mentha.observe.events import CommandBroke, Event
 from mentha.tools.requests import QUERY_FIELDS_MAX
+from mentha.tools.system import Caller
 from mentha.workflow.moves import Done
 from tests.support.effects import World, open_world
 from tests.support.flow import evaluate, plan, step
@@ -285,6 +286,22 @@ async def test_repetition_of_a_step_that_starts_an_execution_gets_the_same_one(w
     first, again = [await asyncio.create_task(world.effects.run(ran.context, ran.state, command)) for _ in range(2)]
     assert isinstance(first, Done)
     assert first == again
+
+
+async def test_repetition_of_a_step_that_asks_for_a_turn_gets_the_answer_that_it_had(world: World) -> None:
+    tenant = await world.tenant()
+    agent = await world.agent(tenant, model="mentha/echo")
+    operations = world.parts.tools.system
+    made: Any = await operations["session.create"](Caller(tenant), {"agent": agent["id"]})
+    say = {"name": "say", "type": "system", "system": {"resource": "session", "operation": "chat"}}
+    main = tool("say", {"session_id": made["id"], "messages": [{"role": "user", "content": "$ str(random.random())"}]})
+    ran = await world.begin(with_tools([say], main), tenant=tenant)
+    (command,) = ran.commands()
+    first, again = [await asyncio.create_task(world.effects.run(ran.context, ran.state, command)) for _ in range(2)]
+    assert isinstance(first, Done)
+    assert first == again
+    history: Any = await operations["session.history"](Caller(tenant), {"session_id": made["id"]})
+    assert [entry["role"] for entry in history["entries"]] == ["user", "assistant"]
 
 
 async def test_loop_that_starts_executions_starts_one_in_each_iteration(world: World) -> None:

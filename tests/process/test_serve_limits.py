@@ -347,7 +347,7 @@ async def test_api_prefix_alone_is_the_root_and_a_longer_word_is_not_the_prefix(
 
 
 @pytest.mark.parametrize(
-    "path", ["/nowhere", "/agents/", "/users//", f"/agents/{SOME_ID}/nowhere", "/api/nowhere", "/%2e%2e/etc/passwd", "/agents%2F"]
+    "path", ["/nowhere", "/nowhere/", "/users//", f"/agents/{SOME_ID}/nowhere", "/api/nowhere", "/%2e%2e/etc/passwd", "/agents%2Fx%2Fy"]
 )
 async def test_path_that_is_unknown_is_404_in_both_shapes(client: Client, path: str) -> None:
     answer = await client.get(path)

@@ -9,12 +9,15 @@ from pydantic_core import PydanticCustomError
 
 from mentha.core.json import JsonObject, JsonValue
 from mentha.tools.calls import ToolFailed
+from mentha.tools.system import Caller
 from mentha.wire import filters
 from mentha.wire.common import LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX, OFFSET_MAX, Direction, Page, SortBy, Wire
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 FAULTS_MAX = 10
+# Keys of calls have it and keys of clients can't: they come as headers, whose text is Latin-1.
+CALL_KEY_MARK = "→"
 
 
 class Listed(Wire):
@@ -38,6 +41,11 @@ def id_of(given: JsonObject, name: str) -> UUID:
         return UUID(str(given.get(name)))
     except ValueError:
         raise ToolFailed(f"`{name}` must be a UUID") from None
+
+
+def key_of_call(caller: Caller) -> str | None:
+    """The idempotency key of what a call starts; None where nobody would make it again."""
+    return f"{CALL_KEY_MARK}{caller.key}" if caller.key else None
 
 
 def page_of(given: JsonObject) -> Page:

@@ -20,7 +20,7 @@ from mentha.core.clock import iso
 from mentha.core.ids import new_id
 from mentha.core.json import JsonObject, JsonValue, loads
 from mentha.server import system_tasks
-from mentha.server.system_arguments import checked, id_of, page_of, shown, valid
+from mentha.server.system_arguments import checked, id_of, key_of_call, page_of, shown, valid
 from mentha.store import agents, docs, entries, jobs, sealing, sessions, tools, users
 from mentha.store.chunks import OwnerKind, owner_of
 from mentha.store.pool import Tx
@@ -204,19 +204,20 @@ def _chat(runtime: Any) -> Operation:
     async def run(caller: Caller, given: JsonObject) -> JsonValue:
         if caller.depth >= DEPTH_MAX:
             raise ToolFailed(f"a chat within a chat goes no deeper than {DEPTH_MAX} levels")
-        turn_id = new_id()
+        turn_id, key = new_id(), key_of_call(caller)
         request = TurnRequest(
             tenant=caller.tenant,
             session_id=id_of(given, "session_id"),
             chat=checked(ChatInput, {**given, "stream": False}),
-            # Never taken for the repetition of another turn.
-            fingerprint=hashlib.sha256(turn_id.bytes).digest(),
+            # A call that a crash has made again gets the answer that it had; nothing else is taken for the repetition of another turn.
+            fingerprint=hashlib.sha256(key.encode() if key else turn_id.bytes).digest(),
+            idempotency_key=key,
             head=Head(turn_id, clock.now()),
             depth=caller.depth + 1,
             executions=caller.executions,
         )
         running = await runtime.turns.begin(request)
-        return loads(await running.answer())
+        return loads(running if isinstance(running, bytes) else await running.answer())
 
     return run
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from mentha.api import tasks as tasks_api
 from mentha.core.clock import iso
 from mentha.core.json import JsonObject, JsonValue
-from mentha.server.system_arguments import checked, id_of, page_of, shown
+from mentha.server.system_arguments import checked, id_of, key_of_call, page_of, shown
 from mentha.store import executions, tasks, transitions
 from mentha.store.pool import Tx
 from mentha.tools.calls import ToolFailed
@@ -18,8 +18,6 @@ from mentha.workflow import change, start
 from mentha.workflow.change import Answer
 
 Work = Callable[[Tx, UUID, JsonObject], Awaitable[Any]]
-# Keys of calls have it and keys of clients can't: they come as headers, whose text is Latin-1.
-CALL_KEY_MARK = "→"
 
 
 def table(runtime: Any) -> dict[str, Operation]:
@@ -94,7 +92,7 @@ def _begin(runtime: Any) -> Operation:
             raise ToolFailed(f"executions that start executions go no deeper than {EXECUTIONS_DEPTH_MAX} levels")
         body = checked(CreateExecutionRequest, {"input": {}, **given})
         task_id, depth = id_of(given, "task_id"), caller.executions
-        key = f"{CALL_KEY_MARK}{caller.key}" if caller.key else None
+        key = key_of_call(caller)
         wanted = start.Wanted(task_id, body.input, body.metadata or {}, body.session_id, body.user_id, key, depth=depth)
         return shown(await start.create(runtime, caller.tenant, wanted))
 
