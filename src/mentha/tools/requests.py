@@ -81,7 +81,8 @@ def _parts(spec: JsonObject, offered: Mapping[str, Any], given: JsonObject) -> J
     names = set(offered) - set(placeholders(spec["url"]))
     if names <= PARTS and any(_tells(name, offered[name]) for name in names):
         if unknown := [name for name in given if name not in names]:
-            raise ToolFailed("the tool does not take " + ", ".join(f"`{name}`" for name in unknown))
+            takes = ", ".join(f"`{name}`" for name in sorted(names)) or "nothing"
+            raise ToolFailed("the tool does not take " + ", ".join(f"`{name}`" for name in unknown) + f"; it takes {takes}")
         return {("json" if name == "json_" else name): value for name, value in given.items()}
     if not given:
         return {}

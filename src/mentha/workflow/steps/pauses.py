@@ -1,12 +1,11 @@
 """Steps that wait: sleep, and wait for input. Neither holds anything while it does. Pure."""
 
 from mentha.core.json import JsonValue
+from mentha.wire.step_parts import WAIT_S_MAX
 from mentha.workflow.moves import Complete, Do, Done, Fail, Idle, Move, Note, Until, Wait
 from mentha.workflow.state import Frame, Scope
 
 SECONDS = {"seconds": 1, "minutes": 60, "hours": 3_600, "days": 86_400}
-# A year: longer than any sleep that the shape allows.
-SLEEP_MAX_S = 366 * 86_400
 
 
 def sleep(frame: Frame, _: Scope) -> Move:
@@ -46,6 +45,6 @@ def _until(frame: Frame, duration: JsonValue) -> Until | Fail:
         if isinstance(part, bool) or not isinstance(part, int | float):
             return Fail(f"a sleep needs numbers; `{unit}` is {type(part).__name__}", "invalid")
         total_s += part * SECONDS[unit]
-    if not 0 < total_s <= SLEEP_MAX_S:
-        return Fail(f"a sleep takes more than 0 s and at most a year; this one is {total_s:g} s", "invalid")
+    if not 0 < total_s <= WAIT_S_MAX:
+        return Fail(f"a sleep takes more than 0 s and at most 31 days; this one is {total_s:g} s", "invalid")
     return Until(frame.at + total_s)
