@@ -4,6 +4,7 @@ import asyncio
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -386,7 +387,7 @@ async def test_rotation_moves_the_secrets_in_tools_of_tasks_too(database: Databa
     async with database.transaction() as tx:
         tenant = await new_tenant(tx)
         agent = await agents.create(tx, tenant, CreateAgentRequest.model_validate({"name": "Mia"}))
-        await tasks_api.create_in(tx, tenant, old, agent.id, task)
+        await tasks_api.create_in(tx, tenant, SimpleNamespace(vault=old), agent.id, task)
     done = await encryption.rotate(external(tmp_path, OTHER_KEY_TEXT, KEY_TEXT), database)
     assert (done.secrets, await in_use(database)) == (1, KeyIds(fingerprint(OTHER_KEY), ()))
     async with database.connection() as connection:
