@@ -121,7 +121,7 @@ class Told:
 async def test_secrets_planted_in_tools_are_left_nowhere_but_sealed(
     server: ServerProcess, raw: Client, rows: Any, models: ModelServerHandle, outside: WildServer, account: Account
 ) -> None:
-    told = Told(raw)
+    told, began = Told(raw), await planted.now(rows)
     for name in REFERRED:
         assert (await told.send("POST", "/secrets", json={"name": name, "value": ALL[name]})).status_code == 201
     made = await told.send("POST", "/agents", json={"name": "Mia", "model": "gpt-x", "tools": tools_of(outside)})
@@ -174,7 +174,9 @@ async def test_secrets_planted_in_tools_are_left_nowhere_but_sealed(
     secrets = [*ALL.values(), HOST.lower()]
     everything = {"answers": "\n".join(told.texts), "log": "".join(server.log), "models": str([body["messages"] for body in asked(models)])}
     assert {where: planted.in_text(secrets, text) for where, text in everything.items()} == dict.fromkeys(everything, [])
-    assert await planted.in_tables(secrets, rows) == []
+    assert await planted.in_tables(secrets, rows, since=began) == []
+    # What is no secret is found where it was left.
+    assert {"agents", "sessions"} <= {table.rpartition(".")[2] for table, _ in await planted.in_tables(["Mia", session], rows, since=began)}
     specs = [str(row["spec"]) for row in await rows.fetch("SELECT spec FROM tools WHERE tenant_id = $1 ORDER BY name", account.id)]
     assert [spec.count("sealed.") for spec in specs] == [1, 1, 4, 1, 1, 1, 1, 5]
 

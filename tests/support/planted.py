@@ -13,7 +13,8 @@ SELECT format('%I.%I', n.nspname, c.relname) AS name FROM pg_class c JOIN pg_nam
 WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_%'
 """
 # In the text of a row, columns of bytes are in hexadecimal.
-FOUND = "SELECT f.form FROM unnest($1::text[]) AS f (form) WHERE EXISTS (SELECT FROM {table} x WHERE position(f.form IN x::text) > 0)"
+FOUND = """SELECT f.form FROM unnest($1::text[]) AS f (form)
+WHERE EXISTS (SELECT FROM {table} x WHERE age(x.xmin) <= age($2::text::xid) AND position(f.form IN x::text) > 0)"""
 
 
 def forms(secret: str) -> set[str]:
@@ -34,8 +35,17 @@ def in_text(secrets: Iterable[str], text: str) -> list[str]:
     return sorted(form for secret in secrets for form in forms(secret) if form in text)
 
 
-async def in_tables(secrets: Iterable[str], rows: Any) -> list[tuple[str, str]]:
-    """The tables of a database that have a secret, each with the form of it; looked for by the database, in the text of whole rows."""
+async def now(rows: Any) -> str:
+    """This moment, in transactions."""
+    return await rows.fetchval("SELECT pg_current_xact_id()::xid::text")
+
+
+async def in_tables(secrets: Iterable[str], rows: Any, *, since: str) -> list[tuple[str, str]]:
+    """The tables of a database that have a secret, each with the form of it; looked for by the database, in the text of whole rows.
+
+    Args:
+        since: what `now` gave: rows that have not changed since then are other tests', and thousands.
+    """
     wanted = {form for secret in secrets for form in forms(secret)}
     wanted |= {form.encode().hex() for form in wanted}
     # A text inside of JSON inside of a column is escaped once more.
@@ -44,5 +54,5 @@ async def in_tables(secrets: Iterable[str], rows: Any) -> list[tuple[str, str]]:
     tables = [row["name"] for row in await rows.fetch(TABLES)]
     assert len(tables) > 20
     for table in tables:
-        found += [(table, row["form"]) for row in await rows.fetch(FOUND.format(table=table), sorted(wanted))]
+        found += [(table, row["form"]) for row in await rows.fetch(FOUND.format(table=table), sorted(wanted), since)]
     return found

@@ -71,6 +71,9 @@ class Slots:
                 async with asyncio.timeout(self._wait_s):
                     # The owner's first: so in the line of all stand few of each, however many an owner has.
                     await stack.enter_async_context(share.free)
+                    if self.closed:
+                        # The places are kept by who waits until they are free.
+                        raise Unavailable("the server is stopping")
                     await stack.enter_async_context(self._free)
             except TimeoutError:
                 raise Unavailable(self._all_busy) from None
