@@ -54,6 +54,8 @@ _PATTERN_FIXES = {
     CANONICAL_NAME: "use letters from a to z, digits and underscores, a letter first",
     STEP_LABEL: "use a character that is no digit: steps are known by numbers already",
 }
+# How the parser tells of JSON that is valid, and too much of it.
+_JSON_LIMITS = ("more than ", "nested deeper than ")
 _OPENAI_ROUTES = ("/responses", "/conversations", "/chat/completions")
 _CODES = {"llm_bad_request": "llm_bad_request", "llm_key_invalid": "llm_bad_request"}
 
@@ -219,4 +221,6 @@ def _without_none(**fields: Any) -> JsonObject:
 def _fix(kind: str, message: str) -> str | None:
     if kind == "string_pattern_mismatch":
         return next((fix for pattern, fix in _PATTERN_FIXES.items() if f"'{pattern}'" in message), None)
+    if kind == "json_invalid" and any(limit in message for limit in _JSON_LIMITS):
+        return "send less at once, and nest it less"
     return _FIXES.get(kind)

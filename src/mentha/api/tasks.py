@@ -180,8 +180,9 @@ async def _checked(runtime: Any, tenant: UUID, templates: Iterable[str]) -> dict
     found: dict[str, JsonObject] = {}
     until_s = time.monotonic() + TEMPLATES_S_MAX
     for text in templates:
-        if time.monotonic() < until_s:
-            found[text] = await runtime.expressions.check_template(tenant, text)
+        if time.monotonic() > until_s:
+            break
+        found[text] = await runtime.expressions.check_template(tenant, text)
     return found
 
 

@@ -16,8 +16,6 @@ from mentha.store.usage import NewUsage
 from mentha.store.vectors import Piece
 
 KIND = "embedding"
-# For whom a text is embedded: the tenant, and the agent where it is an agent's.
-Payer = tuple[UUID, UUID | None]
 K = TypeVar("K")
 
 
@@ -46,6 +44,7 @@ async def charge_all(meter: Meter, calls: Iterable[tuple[EmbedderCall, Sequence[
     """
     rows: dict[UUID, list[NewUsage]] = {}
     for call, pieces in calls:
+        # The tenant, and the agent where the text is an agent's.
         payers = [(piece.tenant_id, agent_of(piece.owner)) for piece in pieces]
         for (tenant, agent_id), tokens in shares(call.tokens, payers, call.chars).items():
             cost = None if call.cost is None else call.cost * tokens / max(call.tokens, 1)

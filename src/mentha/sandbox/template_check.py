@@ -19,10 +19,8 @@ def check_template(environment: Environment, source: str) -> dict[str, Any]:
     does without no word, as `{"names": [[name, line], …]}`.
     """
     try:
-        tree = environment.parse(source)
-        # What compiling refuses is not all in the grammar: filters that are not there, a name taken twice.
-        environment.compile(tree)
-        # The tree is another one now.
+        # What this refuses is not all in the grammar: filters that are not there, a name taken twice.
+        environment.compile(source)
         tree = environment.parse(source)
     except TemplateSyntaxError as error:
         return {"message": error.message or "it cannot be parsed", "line": error.lineno}
