@@ -18,6 +18,8 @@ from mentha.tools.outbound import Outbound
 from tests.support.vendors.browser_server import KEY, PNG, BrowserServer, browser_server
 from tests.support.wild_server import wild_server
 
+CLOSED = {"method": "Target.detachedFromTarget", "params": {"sessionId": "S-p", "targetId": "p"}}
+
 
 @pytest.fixture
 async def browser() -> AsyncIterator[BrowserServer]:
@@ -163,6 +165,37 @@ async def test_browser_that_hangs_up_while_it_acts_may_have_acted(browser: Brows
     with pytest.raises(ToolFailed, match="may have done `left_click`") as failed:
         await act(browser, "left_click", coordinate=[1, 2])
     assert not failed.value.retry
+
+
+@pytest.mark.parametrize(("action", "at"), [("left_click", "mouseReleased"), ("double_click", "mousePressed"), ("key", "keyUp")])
+async def test_page_that_an_action_closes_owes_no_answer(browser: BrowserServer, action: str, at: str) -> None:
+    browser.instead = {at: CLOSED}
+    done = await act(browser, action, coordinate=[1, 2], text="Return")
+    assert done["output"] == f"the page closed during `{action}`"
+
+
+async def test_page_that_closes_before_its_picture_is_taken_is_told_of_and_asked_again(browser: BrowserServer) -> None:
+    browser.instead = {"Page.captureScreenshot": CLOSED}
+    with pytest.raises(ToolFailed, match="closed during `screenshot`") as failed:
+        await act(browser, "screenshot")
+    assert failed.value.retry
+
+
+async def test_page_that_closes_as_it_is_found_is_looked_for_again(browser: BrowserServer) -> None:
+    browser.instead = {"Page.enable": CLOSED}
+    assert (await act(browser, "screenshot"))["base64_image"] == PNG
+    assert browser.methods().count("attachToTarget") == 2
+    browser.answers["Target.attachToTarget"] = ValueError("No target with given id found")
+    with pytest.raises(ToolFailed, match="close as soon as") as failed:
+        await act(browser, "screenshot")
+    assert failed.value.retry
+
+
+async def test_page_that_crashes_is_told_of_with_the_way_out(browser: BrowserServer) -> None:
+    browser.noise = [{"method": "Inspector.targetCrashed", "params": {}, "sessionId": "S-other"}]
+    browser.instead = {"Page.captureScreenshot": {"method": "Inspector.targetCrashed", "params": {}, "sessionId": "S-p"}}
+    with pytest.raises(ToolFailed, match="crashed; `navigate`"):
+        await act(browser, "screenshot")
 
 
 async def test_browser_that_says_nothing_is_given_up_in_time() -> None:

@@ -5,6 +5,7 @@ import base64
 import socket
 import struct
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,8 @@ from mentha.core import config
 from mentha.core.errors import OutboundRefused
 from mentha.tools import integrations
 from mentha.tools.calls import ToolFailed
-from mentha.tools.integrations import Means
+from mentha.tools.integrations import Means, websocket
+from mentha.tools.integrations.devtools import Page
 from mentha.tools.outbound import Outbound
 from tests.support import browser
 from tests.support.wild_server import Seen, WildServer, answer, wild_server
@@ -74,7 +76,9 @@ class Site:
 WEB = {
     "/slow": answer(body=SLOW.encode(), content_type="text/html"),
     "/second": answer(
-        body=b"<script>fetch('/told', { method: 'POST', body: 'second' }); onclick = () => close()</script>", content_type="text/html"
+        body=b"<script>tell = (what) => fetch('/told', { method: 'POST', body: what }); tell('second')\n"
+        b"onclick = (event) => { if (event.clientX > 100) close(); else tell('first') }; onkeydown = () => close()</script>",
+        content_type="text/html",
     ),
     "/file": answer(body=b"x", content_type="application/octet-stream", content_disposition="attachment"),
     "/away": answer("302 Found", location="file:///etc/passwd"),
@@ -116,6 +120,23 @@ async def act(address: str, action: str, *, setup: Any = None, allow: tuple[str,
     settings = config.load(environ={}, flags={"outbound_allow": allow, "outbound_timeout_s": 60.0, **limits})
     spec = {"provider": "remote_browser", "setup": {"connect_url": address, **(setup or {})}}
     return await integrations.run(Means(settings, Outbound(settings), none), UUID(int=7), spec, {"action": action, **given})
+
+
+@asynccontextmanager
+async def browser_of(address: str) -> AsyncIterator[Page]:
+    """The browser itself, beside whoever steers its page."""
+    async with websocket.connected(
+        Outbound(config.load(environ={}, flags={"outbound_allow": ("127.0.0.1",)})), UUID(int=7), address
+    ) as socket:
+        yield Page(socket)
+
+
+async def closing(address: str, action: str, **given: Any) -> None:
+    """Do what closes the page, and wait until it is gone: the answer may come before."""
+    async with asyncio.timeout(browser.WAIT_S), browser_of(address) as root:
+        await root.call("Target.setDiscoverTargets", discover=True)
+        await act(address, action, **given)
+        await root.event("Target.targetDestroyed")
 
 
 async def refusal(address: str, action: str, kind: type[Exception] = ToolFailed, **given: Any) -> str:
@@ -252,8 +273,37 @@ async def test_page_that_a_click_opens_is_steered_until_it_closes(chromium: str,
     await act(chromium, "left_click", coordinate=[10, 110])
     await site.heard("second")
     await act(chromium, "left_click", coordinate=[10, 60])
+    await site.heard("first")
+    await closing(chromium, "left_click", coordinate=[110, 60])
     await act(chromium, "left_click", coordinate=[10, 60])
     await site.heard("click 0 10,60")
+
+
+@pytest.mark.parametrize(
+    ("action", "given"),
+    [("double_click", {"coordinate": [110, 60]}), ("key", {"text": "Return"}), ("left_click_drag", {"coordinate": [110, 60]})],
+)
+async def test_action_that_closes_its_page_is_done_and_told_of(chromium: str, site: Site, action: str, given: Any) -> None:
+    await act(chromium, "navigate", text=site.url("/"))
+    await act(chromium, "left_click", coordinate=[10, 110])
+    await site.heard("second")
+    await act(chromium, "mouse_move", coordinate=[110, 70])
+    await closing(chromium, action, **given)
+    # The next call is for the page that is left.
+    await act(chromium, "left_click", coordinate=[10, 60])
+    await site.heard("click 0 10,60")
+
+
+async def test_page_that_crashes_is_told_of_and_can_be_left(chromium: str, site: Site) -> None:
+    await act(chromium, "navigate", text=site.url("/"))
+    opened = asyncio.create_task(refusal(chromium, "navigate", text=site.url("/slow")))
+    await site.heard("slow")
+    async with browser_of(chromium) as other:
+        await other.attach()
+        await other.tell("Page.crash")
+        assert "crashed" in await opened
+    await act(chromium, "navigate", text=site.url("/"))
+    await site.heard("loaded")
 
 
 async def test_browser_of_an_address_that_is_not_allowed_is_not_reached(chromium: str) -> None:

@@ -28,6 +28,8 @@ class BrowserServer:
     # Sent before the first answer, as a page that talks does.
     noise: list[Any] = field(default_factory=list[Any])
     hangs_up_at: str = ""
+    # What a method, or the `type` of an input, is answered with alone, once.
+    instead: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def methods(self) -> list[str]:
         return [method.partition(".")[2] for method, _ in self.told]
@@ -102,6 +104,9 @@ def _answer(server: BrowserServer, message: Any) -> list[Any]:
     server.told.append((method, params))
     if method.split(".")[0] != "Target":
         assert message["sessionId"] == "S-p"
+    for name in (method, params.get("type")):
+        if event := server.instead.pop(name, None):
+            return [TextMessage(json.dumps(event))]
     result = server.result(method, params)
     told = {"error": {"code": -32000, "message": str(result)}} if isinstance(result, Exception) else {"result": result}
     pieces = [Ping(b"x")] + [TextMessage(json.dumps(each)) for each in server.noise]

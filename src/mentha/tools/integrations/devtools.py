@@ -2,7 +2,7 @@
 
 Source: the protocol's reference, domains Target, Page, Input, Runtime, Emulation; the rest was seen with Chromium 150: the order of
 `Target.getTargets` changes from call to call, and while a page shows a dialog, or waits for the first byte of another, it answers nothing
-but what opens an address.
+but what opens an address. A page that closes owes its answers for good.
 """
 
 import asyncio
@@ -17,8 +17,16 @@ from mentha.tools.integrations.websocket import WebSocket
 MESSAGES_MAX = 20_000
 # How long a page may take to say that it can be steered.
 READY_S = 3.0
+# How often to look for a page where each is gone before it can be steered.
+ATTACH_TRIES_MAX = 3
+# So the browser refuses what is meant for a page that has closed.
+GONE = ("Session with given id not found", "No target with given id found")
 # Of what pages say in dialogs; more are closed without a word.
 DIALOGS_MAX = 3
+
+
+class PageClosed(Exception):
+    """The page closed before it had answered; what it was told to do may be what closed it."""
 
 
 class Page:
@@ -35,7 +43,19 @@ class Page:
         self._id = 0
 
     async def attach(self) -> None:
-        """Find the page."""
+        """Find the page.
+
+        Raises:
+            ToolFailed: there is none that stays; again later.
+        """
+        for _ in range(ATTACH_TRIES_MAX):
+            try:
+                return await self._attach()
+            except PageClosed:
+                self._session = ""
+        raise ToolFailed("the pages of the browser close as soon as they are found", retry=True)
+
+    async def _attach(self) -> None:
         target = steered(answers.objects((await self.call("Target.getTargets")).get("targetInfos")))
         if target is None:
             target = await self.call("Target.createTarget", url="about:blank")
@@ -59,18 +79,22 @@ class Page:
         """Give a command, and wait for its result.
 
         Raises:
-            ToolFailed: the browser refuses it.
+            ToolFailed: the browser refuses it, or the page crashed.
+            PageClosed: the page is gone.
             OutboundFailed: the browser is gone.
         """
         number = await self.tell(method, **params)
         answer = await self._until(lambda message: message.get("id") == number)
         if error := answers.member(answer, "error"):
-            raise ToolFailed(f"the browser refused the action: {answers.words(error.get('message'))[: answers.MESSAGE_CHARS_MAX]}")
+            said = answers.words(error.get("message"))
+            if said.startswith(GONE):
+                raise PageClosed
+            raise ToolFailed(f"the browser refused the action: {said[: answers.MESSAGE_CHARS_MAX]}")
         return answers.member(answer, "result")
 
     async def event(self, method: str) -> None:
-        """Wait for an event of the page."""
-        await self._until(lambda message: message.get("method") == method and message.get("sessionId") == self._session)
+        """Wait for an event of the page; of the browser as long as there is none."""
+        await self._until(lambda message: message.get("method") == method and message.get("sessionId", "") == self._session)
 
     async def evaluate(self, script: str) -> object:
         """The value of an expression of ours in the page."""
@@ -86,9 +110,19 @@ class Page:
                 continue
             if wanted(message):
                 return message
-            if message.get("method") == "Page.javascriptDialogOpening" and message.get("sessionId") == self._session:
-                await self._close_dialog(answers.member(message, "params"))
+            await self._note(message.get("method"), message.get("sessionId"), answers.member(message, "params"))
         raise ToolFailed("the browser says too much and does not answer", retry=True)
+
+    async def _note(self, method: object, session: object, params: JsonObject) -> None:
+        """React to an event that nobody waits for. Events of a page name its session, the end of a session is told by the browser."""
+        if not self._session:
+            return
+        if method == "Target.detachedFromTarget" and params.get("sessionId") == self._session:
+            raise PageClosed
+        if method == "Inspector.targetCrashed" and session == self._session:
+            raise ToolFailed("the page crashed; `navigate` leads out of it")
+        if method == "Page.javascriptDialogOpening" and session == self._session:
+            await self._close_dialog(params)
 
     async def _close_dialog(self, dialog: JsonObject) -> None:
         kind = answers.words(dialog.get("type"))

@@ -11,7 +11,7 @@ from mentha.core.errors import OutboundFailed
 from mentha.core.json import JsonObject, JsonValue
 from mentha.tools.calls import ToolFailed
 from mentha.tools.integrations import answers, files, keys, websocket
-from mentha.tools.integrations.devtools import Page
+from mentha.tools.integrations.devtools import Page, PageClosed
 from mentha.tools.integrations.service import Question, Service
 
 TEXT_CHARS_MAX = 50_000
@@ -41,8 +41,11 @@ async def perform_action(service: Service) -> JsonValue:
         ):
             page = Page(socket)
             await page.attach()
-            await _resize(service, page)
-            done = await _acted(service, page, action)
+            try:
+                await _resize(service, page)
+                done = await _acted(service, page, action)
+            except PageClosed:
+                done = _closed(service, action)
     except TimeoutError:
         raise service.failed(f"the browser did not do `{action}` in time; {STUCK}", retry=action in _LOOKING) from None
     said = "\n".join(page.dialogs) or None
@@ -56,6 +59,13 @@ async def _acted(service: Service, page: Page, action: str) -> JsonObject:
         if action in _LOOKING:
             raise
         raise service.failed(f"{error.message}; it may have done `{action}` before") from None
+
+
+def _closed(service: Service, action: str) -> JsonObject:
+    """Of a page that closed meanwhile. It is what a click may have been for, and no failure then. Pure."""
+    if action in _LOOKING | _OPENING:
+        raise service.failed(f"the page closed during `{action}`; there may be another one now", retry=True)
+    return {"output": f"the page closed during `{action}`"}
 
 
 async def _address(service: Service) -> str:
