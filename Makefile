@@ -14,7 +14,7 @@ ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test check format bench lock docs clean
+.PHONY: help setup setup-dev serve test fuzz check format bench lock docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ serve: setup ## Serve on http://localhost:8080 (PORT=…, ARGS="--host …")
 
 test: setup-dev ## Run every test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+fuzz: setup-dev ## Try the laws in tests/property on examples that no run has seen
+	$(BIN)/python -m pytest -n $(WORKERS) --hypothesis-profile others tests/property $(ARGS)
 
 check: setup-dev ## Format, lint, types, import law, unit and architecture tests
 	$(BIN)/ruff format --check src tests bench tools

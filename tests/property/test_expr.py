@@ -78,7 +78,8 @@ def test_path_means_the_same_here_and_in_the_sandbox(outcome: Any, value: Any, s
 def test_text_without_marks_is_its_own_value(text: str) -> None:
     compiled = compile_text(text)
     assert (compiled.kind, compiled.text) == ("literal", text)
-    assert check(text) == []
+    # Only that it looks like a path may be said of it, as of `task.0`.
+    assert {fault.issue_type for fault in check(text)} <= {"plain_text"}
 
 
 # Source of both: numbers and texts, joined by what Python joins them with.
