@@ -21,6 +21,8 @@ READY_S = 3.0
 ATTACH_TRIES_MAX = 3
 # So the browser refuses what is meant for a page that has closed.
 GONE = ("Session with given id not found", "No target with given id found")
+# True once the page has loaded.
+LOADED = "document.readyState === 'complete' || new Promise((done) => addEventListener('load', () => done(true)))"
 # Of what pages say in dialogs; more are closed without a word.
 DIALOGS_MAX = 3
 
@@ -41,6 +43,7 @@ class Page:
         self._socket = socket
         self._session = ""
         self._id = 0
+        self._tells_events = False
 
     async def attach(self) -> None:
         """Find the page.
@@ -65,6 +68,7 @@ class Page:
         try:
             async with asyncio.timeout(READY_S):
                 await self.call("Page.enable")
+            self._tells_events = True
         except TimeoutError:
             pass
 
@@ -96,9 +100,14 @@ class Page:
         """Wait for an event of the page; of the browser as long as there is none."""
         await self._until(lambda message: message.get("method") == method and message.get("sessionId", "") == self._session)
 
-    async def evaluate(self, script: str) -> object:
-        """The value of an expression of ours in the page."""
-        return answers.member(await self.call("Runtime.evaluate", expression=script, returnByValue=True), "result").get("value")
+    async def loaded(self) -> None:
+        """Wait until what was opened has loaded. Of a page that crashed there are no events; its successor can be asked."""
+        await (self.event("Page.loadEventFired") if self._tells_events else self.evaluate(LOADED, waits=True))
+
+    async def evaluate(self, script: str, *, waits: bool = False) -> object:
+        """The value of an expression of ours in the page; of a promise, where it waits."""
+        answer = await self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=waits)
+        return answers.member(answer, "result").get("value")
 
     async def _until(self, wanted: Callable[[JsonObject], bool]) -> JsonObject:
         for _ in range(MESSAGES_MAX):

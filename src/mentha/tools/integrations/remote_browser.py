@@ -121,7 +121,7 @@ async def _loaded(service: Service, page: Page) -> None:
     """Wait until the page has loaded. One that never ends doing so can be used all the same."""
     try:
         async with asyncio.timeout(min(LOAD_S, LOAD_SHARE * service.means.outbound.limits.timeout_s)):
-            await page.event("Page.loadEventFired")
+            await page.loaded()
     except TimeoutError:
         pass
 
