@@ -104,6 +104,42 @@ def test_broken_expression_is_found_wherever_one_can_stand(step: Any, place: str
     assert found([LOG], tools=[CALL], sub=[step]) == [("e", "syntax", f"sub.0.{place}")]
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("$ steps[3].output", "`steps[3]` comes after this step, so it has not run yet"),
+        ("{{steps[9].output}} and {{steps[9].input}}", "`steps[9]` is no step: the workflow has 4, counted from 0"),
+        ("$ steps[-1].output", "`steps[-1]` counts from the end, which steps are not counted from"),
+        ("$ steps[2]['output']", "`steps[2]` is this step itself, which has no output yet"),
+        ("$ steps['frist'].output", "no step of the workflow has the label 'frist'"),
+        ("$ [x for x in steps['last'].output]", "`steps['last']` comes after this step, so it has not run yet"),
+        *((text, None) for text in ("$ steps[1].output", "$ steps[2].input", "$ steps['first'].output", "$ steps['inner'].input")),
+        *(
+            (text, None)
+            for text in ("$ steps[_].output", "$ steps['0'].output", "$ steps.first", "$ (lambda steps: steps[7])([])", "steps[7]x")
+        ),
+    ],
+)
+def test_step_that_can_not_have_run_is_warned_of_where_it_is_named(text: str, message: str | None) -> None:
+    inner: Any = {"if": "$ _", "then": {**LOG, "label": "inner"}, "else": {"evaluate": {"a": text}}}
+    main: Any = [{**LOG, "label": "first"}, LOG, inner, {**LOG, "label": "last"}]
+    # Labels and numbers are those of the workflow of the step.
+    other: Any = [{**LOG, "label": "frist"}]
+    task = CreateTaskRequest.model_validate({"name": "T", "main": main, "other": other})
+    told = [each for each in faults(definition_of(task)) if each.issue_type == "step_not_run"]
+    assert [(each.path, each.message, each.severity) for each in told] == (
+        [(("main", 2, "else", "evaluate", "a"), message, "warning")] if message else []
+    )
+
+
+def test_label_that_is_not_there_is_told_with_the_one_that_may_be_meant_else_with_what_to_write() -> None:
+    first, second, third = {**LOG, "label": "first"}, {"log": "$ steps['frist']"}, {"log": "$ steps['zzz']"}
+    task = CreateTaskRequest.model_validate({"name": "T", "main": [first, second, third]})
+    near, far = [each.fix for each in faults(definition_of(task))]
+    assert near == "did you mean 'first'?"
+    assert far == "give the step that is meant `label: zzz`, or name it by its number"
+
+
 def test_text_that_is_not_evaluated_may_say_anything() -> None:
     steps: list[Any] = [
         {"get": BROKEN},

@@ -17,7 +17,7 @@ from mentha.wire.step_parts import WAIT_S_MAX
 from mentha.wire.step_walk import Path, bodies_of, items_of, workflows_of
 from mentha.wire.steps import BEGINNINGS, MEMBERS, STEPS_MAX
 from mentha.wire.tasks import Draft, apart
-from mentha.workflow import texts
+from mentha.workflow import earlier, texts
 from mentha.workflow.faults import Fault, issue_of, summary
 from mentha.workflow.plan import make_plan
 from mentha.workflow.texts import Templates
@@ -58,6 +58,7 @@ class _Known:
     tools: frozenset[str]
     agent_tools: frozenset[str] | None
     templates: Templates
+    steps: Mapping[str, earlier.Steps]
 
 
 def templates_in(definition: JsonObject) -> list[str]:
@@ -114,6 +115,7 @@ def faults(
         frozenset(tool["name"] for tool in definition["tools"]),
         frozenset(agent_tools) if definition["inherit_tools"] else None,
         templates or {},
+        _counted(seen),
     )
     kinds = {each.path: each.step["kind_"] for each in seen}
     around = chain(_of_top(definition, strays, kinds), _of_workflows(definition), _of_tools(definition))
@@ -133,6 +135,13 @@ def _texts(definition: JsonObject, seen: Iterable[_Seen]) -> Iterator[texts.Text
 def _own_tools(step: JsonObject) -> list[JsonObject]:
     held = step["tools"] if step["kind_"] == "prompt" and isinstance(step["tools"], list) else []
     return [tool for tool in held if "ref" not in tool]
+
+
+def _counted(seen: Iterable[_Seen]) -> dict[str, earlier.Steps]:
+    counted: dict[str, earlier.Steps] = {}
+    for each in seen:
+        counted.setdefault(str(each.path[0]), earlier.Steps()).note(int(each.path[1]), each.step)
+    return counted
 
 
 def _until_enough(found: Iterable[Fault]) -> Iterator[Fault]:
@@ -226,6 +235,7 @@ def _of_step(seen: _Seen, known: _Known) -> Iterator[Fault]:
     if seen.depth > NESTING_MAX_LEVELS:
         yield Fault(path, "too_deep", f"steps are nested deeper than {NESTING_MAX_LEVELS} levels", "move some of them to a subworkflow")
     yield from texts.faults_of(texts.of_step(path, step), known.templates)
+    yield from earlier.faults_of(texts.of_step(path, step), known.steps)
     if seen.after is not None:
         yield Fault(path, "unreachable", f"this step comes after {seen.after}, so it never runs", "take it out", severity="warning")
     if kind == "return" and seen.at_once is not None:
