@@ -231,10 +231,10 @@ async def test_address_that_chromium_can_not_open_is_told_with_its_reason(chromi
 
 
 async def test_page_that_never_loads_can_be_used_and_address_that_never_answers_can_be_left(chromium: str, site: Site) -> None:
-    assert (await act(chromium, "navigate", text=site.url("/slow"), outbound_timeout_s=10.0))["output"].startswith("navigated")
+    assert (await act(chromium, "navigate", text=site.url("/slow"), outbound_timeout_s=8.0))["output"].startswith("navigated")
     await site.heard("slow")
     await act(chromium, "screenshot")
-    assert "did not answer in time" in await refusal(chromium, "navigate", text=site.url("/hangs"), outbound_timeout_s=10.0)
+    assert "did not answer in time" in await refusal(chromium, "navigate", text=site.url("/hangs"), outbound_timeout_s=8.0)
     # The page before is still there.
     assert (await act(chromium, "mouse_move", coordinate=[1, 2]))["output"] == "moved to 1, 2"
     await act(chromium, "navigate", text=site.url("/"))
