@@ -349,7 +349,6 @@ async def test_provider_keys_are_the_secrets_named_like_the_variables(database: 
     found = Secrets(settings, database, vault)
     keys = {provider: key.get_secret_value() for provider, key in (await found.provider_keys(tenant)).items()}
     assert keys == {"openai": "of-OPENAI_API_KEY", "my-own": "of-MY_OWN_API_KEY"}
-    assert await found.provider_key(tenant, "anthropic") is None
     assert await found.provider_keys(other) == {}
     assert found.in_use.text("x of-OPENAI_API_KEY of-OTHER") == "x [secret] of-OTHER"
 
@@ -364,11 +363,9 @@ async def test_provider_keys_are_looked_up_once_for_some_seconds(database: Datab
         async with connection.transaction():
             await secrets.create(connection, tenant, CreateSecretRequest(name="GROQ_API_KEY", value="gsk-own"), vault=vault)
     now[0] += 4.9
-    assert await found.provider_key(tenant, "groq") is None
+    assert await found.provider_keys(tenant) == {}
     now[0] += 0.2
-    key = await found.provider_key(tenant, "groq")
-    assert key is not None
-    assert key.get_secret_value() == "gsk-own"
+    assert (await found.provider_keys(tenant))["groq"].get_secret_value() == "gsk-own"
 
 
 async def test_provider_key_that_can_not_be_read_is_an_error_and_no_missing_key(database: Database, tmp_path: Path) -> None:

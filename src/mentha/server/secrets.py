@@ -86,11 +86,3 @@ class Secrets:
             while len(self._known) > CACHE_ENTRIES_MAX:
                 self._known.popitem(last=False)
         return known[1]
-
-    async def provider_key(self, tenant: UUID, provider: str) -> SecretStr | None:
-        """The tenant's own key for one provider, None where it has none.
-
-        Raises:
-            SecretsUnavailable, Unavailable: as `values`.
-        """
-        return (await self.provider_keys(tenant)).get(provider)

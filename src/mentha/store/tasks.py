@@ -190,39 +190,6 @@ async def get_version(tx: Tx, tenant: UUID, task_id: UUID, version: int) -> Json
     return task_of(_found(await tx.fetchrow(GET_VERSION, tenant, task_id, version), "get"))
 
 
-@dataclass(frozen=True, slots=True)
-class Startable:
-    """What an execution needs of its task.
-
-    Attributes:
-        plan: without its tools: `workflow.plan.assembled` puts them in.
-        tools: as stored, each with its `id`, secrets sealed and bound to that.
-        task: what expressions can ask of the task, its `version` too.
-    """
-
-    agent_id: UUID
-    plan: JsonObject
-    tools: list[JsonObject]
-    task: JsonObject
-
-
-START = (
-    f"SELECT x.id, x.agent_id, x.canonical_name, x.version, v.definition, v.tools, v.plan FROM {FROM} WHERE x.tenant_id = $1 AND x.id = $2"
-)
-TASK_FIELDS = ("name", "description", "input_schema", "metadata")
-
-
-async def load_for_start(tx: Tx, tenant: UUID, task_id: UUID) -> Startable:
-    """What a new execution of a task begins with.
-
-    Raises:
-        NotFound: the tenant has no such task.
-    """
-    row = _found(await tx.fetchrow(START, tenant, task_id), "create")
-    task = {"id": str(row["id"]), "canonical_name": row["canonical_name"], "version": row["version"]}
-    return Startable(row["agent_id"], row["plan"], row["tools"], {**task, **{name: row["definition"][name] for name in TASK_FIELDS}})
-
-
 def task_of(row: Any) -> JsonObject:
     """A row as answers have it."""
     times = {name: iso(row[name]) for name in ("created_at", "updated_at")}

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from mentha.core.json import JsonObject, JsonValue
-from mentha.workflow.targets import HANDLERS, MAIN, FrameKey, Step, main_scope, parent, steps_of
+from mentha.workflow.targets import HANDLERS, FrameKey, Step, parent, steps_of
 
 # Plans that this code knows how to run. Raise it when the meaning of a plan or a row changes.
 INTERPRETER = 1
@@ -338,8 +338,3 @@ def load(plan: JsonObject, execution_id: UUID, given: JsonValue, dumped: JsonObj
     for scope_id, (workflow, inputs, outputs, labels, merged) in dumped["scopes"].items():
         state.scopes[scope_id] = Scope(workflow, dict(inputs), dict(outputs), labels, merged)
     return state
-
-
-def main_frame(state: State) -> FrameKey:
-    """The frame of the main workflow."""
-    return main_scope(state.execution_id), MAIN

@@ -8,7 +8,7 @@ import pytest
 from mentha.auth.vault import Vault, fingerprint
 from mentha.core.errors import FieldInvalid, NotFound, SecretsUnavailable
 from mentha.core.ids import new_id
-from mentha.store import agents, encryption_keys, sealing, tasks
+from mentha.store import agents, encryption_keys, executions, sealing, tasks
 from mentha.store.tools import unsealed
 from mentha.wire import masks
 from mentha.wire.agents import CreateAgentRequest
@@ -62,27 +62,27 @@ async def test_versions_beyond_the_last_ones_go_and_the_others_stay_as_they_were
     assert isinstance(await refusal(connection, tasks.get_version(connection, tenant, task_id, 2)), NotFound)
 
 
-async def test_execution_begins_with_plan_tools_and_what_expressions_can_ask(connection: Any, tenant: UUID, agent: UUID) -> None:
+async def test_version_is_run_with_its_plan_its_tools_and_what_expressions_can_ask(connection: Any, tenant: UUID, agent: UUID) -> None:
     given = draft("mine", description="d", main=[{"tool": "call"}, HELD], tools=[CALL], metadata={"a": 1}, input_schema={"type": "object"})
     made = await tasks.create(connection, tenant, agent, given)
     await changed(connection, tenant, made, given)
-    start = await tasks.load_for_start(connection, tenant, UUID(made["id"]))
+    start = await executions.definition(connection, tenant, UUID(made["id"]), 2)
     plan = assembled(start.plan, start.tools, start.task)
-    assert start.agent_id == agent
-    assert plan["task"] == {
+    assert {name: value for name, value in plan["task"].items() if name not in ("tools", "workflows")} == {
         "id": made["id"],
         "canonical_name": "mine",
         "version": 2,
         "name": "T",
         "description": "d",
         "input_schema": {"type": "object"},
+        "inherit_tools": False,
         "metadata": {"a": 1},
     }
     (tool,) = plan["tools"]
     assert (tool["name"], tool["api_call"]["headers"], UUID(tool["id"]).version) == ("call", {"X-Token": "t"}, 7)
     assert [held["name"] for held in plan["workflows"]["main"][1]["tools"]] == ["held", "held2"]
     for tenant_of, task_id in ((tenant, new_id()), (new_id(), UUID(made["id"]))):
-        assert isinstance(await refusal(connection, tasks.load_for_start(connection, tenant_of, task_id)), NotFound)
+        assert isinstance(await refusal(connection, executions.definition(connection, tenant_of, task_id, 2)), NotFound)
 
 
 async def test_tool_keeps_its_id_and_its_secrets_as_long_as_it_has_its_name(connection: Any, tenant: UUID, agent: UUID) -> None:
