@@ -12,8 +12,8 @@ LOCK := uv pip compile pyproject.toml --override requirements/overrides.txt --un
 COMPILE := $(BIN)/python -m compileall -q src tests
 PORT ?= 8080
 ARGS ?=
-# Tests that share nothing run side by side.
-WORKERS ?= 2
+# Tests that share nothing run side by side; some wait for most of their time, so there is one more than most machines of CI have cores.
+WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev serve test fuzz check format bench lock docs clean
