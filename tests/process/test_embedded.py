@@ -23,6 +23,7 @@ from mentha.core.errors import ConfigInvalid
 from mentha.observe import subscribe, unsubscribe
 from mentha.observe.events import DatabaseLocaleWeak, DatabaseLost, DatabaseRestartFailed, DatabaseStarted, DatabaseStopped, Event
 from mentha.store import cluster, embedded
+from tests.support.talk import postmasters
 
 IS_ROOT = os.geteuid() == 0
 as_root = pytest.mark.skipif(not IS_ROOT, reason="only root has to run PostgreSQL as another account")
@@ -115,18 +116,6 @@ def events() -> Iterator[list[Event]]:
     subscribe(seen.append)
     yield seen
     unsubscribe(seen.append)
-
-
-def postmasters(ground: Path) -> list[psutil.Process]:
-    found: list[psutil.Process] = []
-    for process in psutil.process_iter():
-        try:
-            words = process.cmdline()
-        except psutil.Error:
-            continue
-        if "-D" in words and any(word.startswith(f"{ground}/") for word in words):
-            found.append(process)
-    return found
 
 
 def runs(pid: object) -> bool:

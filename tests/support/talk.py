@@ -168,7 +168,16 @@ def postmasters(home: Path) -> list[psutil.Process]:
                 found.append(process)
         except psutil.Error:
             continue
-    return found
+    # A process that a server has just begun for a connection has no name of its own yet.
+    servers = {process.pid for process in found}
+    return [process for process in found if _parent_of(process) not in servers]
+
+
+def _parent_of(process: psutil.Process) -> int | None:
+    try:
+        return process.ppid()
+    except psutil.NoSuchProcess:
+        return None
 
 
 def end_leftovers(home: Path) -> list[int]:
