@@ -17,6 +17,7 @@ from mentha.core.errors import ExpressionFailed, Unavailable
 from mentha.expr import names as table
 from mentha.sandbox import expressions as limits
 from mentha.sandbox.expressions import Expressions
+from tests.support.processes import below
 
 DEADLINE_S = 30.0
 CORPUS = Path(__file__).resolve().parents[2].parent / "shared" / "corpus"
@@ -443,31 +444,27 @@ async def test_large_values_go_in_and_come_out(start: Callable[..., Expressions]
 # How processes live and end
 
 
-def monty_processes() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children(recursive=True) if "monty" in child.name()]
-
-
 async def gone(processes: list[psutil.Process]) -> bool:
     _, alive = await asyncio.to_thread(psutil.wait_procs, processes, DEADLINE_S)
     return not alive
 
 
 async def test_plain_text_and_paths_start_no_process(start: Callable[..., Expressions]) -> None:
-    before = {process.pid for process in monty_processes()}
+    before = {process.pid for process in below("monty")}
     assert await start().evaluate(ADA, ["text { with } marks", "$ _.a", {"x": "_"}], {"_": {"a": 1}}) == [
         "text { with } marks",
         1,
         {"x": {"a": 1}},
     ]
-    assert {process.pid for process in monty_processes()} <= before
+    assert {process.pid for process in below("monty")} <= before
 
 
 async def test_cancelled_evaluation_kills_its_process(start: Callable[..., Expressions]) -> None:
-    before = {process.pid for process in monty_processes()}
+    before = {process.pid for process in below("monty")}
     expressions = start(time_s=20.0)
     task = asyncio.create_task(expressions.evaluate(ADA, ENDLESS, {}))
     async with asyncio.timeout(DEADLINE_S):
-        while not (made := [process for process in monty_processes() if process.pid not in before and process.cpu_times().user > 0.1]):
+        while not (made := [process for process in below("monty") if process.pid not in before and process.cpu_times().user > 0.1]):
             await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -477,11 +474,11 @@ async def test_cancelled_evaluation_kills_its_process(start: Callable[..., Expre
 
 
 async def test_process_killed_from_outside_fails_one_evaluation(start: Callable[..., Expressions]) -> None:
-    before = {process.pid for process in monty_processes()}
+    before = {process.pid for process in below("monty")}
     expressions = start(time_s=20.0)
     task = asyncio.create_task(failure_of(expressions.evaluate(ADA, ENDLESS, {})))
     async with asyncio.timeout(DEADLINE_S):
-        while not (made := [process for process in monty_processes() if process.pid not in before and process.cpu_times().user > 0.1]):
+        while not (made := [process for process in below("monty") if process.pid not in before and process.cpu_times().user > 0.1]):
             await asyncio.sleep(0.01)
     made[0].kill()
     assert "crashed" in (await task).message
@@ -489,15 +486,15 @@ async def test_process_killed_from_outside_fails_one_evaluation(start: Callable[
 
 
 async def test_idle_processes_end_and_come_back(start: Callable[..., Expressions]) -> None:
-    before = {process.pid for process in monty_processes()}
+    before = {process.pid for process in below("monty")}
     expressions = start(idle_s=0.05)
     await expressions.evaluate(ADA, "$ 1 + 1", {})
-    assert await gone([process for process in monty_processes() if process.pid not in before])
+    assert await gone([process for process in below("monty") if process.pid not in before])
     assert await expressions.evaluate(ADA, "$ 1 + 1", {}) == 2
 
 
 async def test_close_leaves_no_process_and_tells_who_waits(start: Callable[..., Expressions]) -> None:
-    before = {process.pid for process in psutil.Process().children(recursive=True)}
+    before = {process.pid for process in below()}
     expressions = start(time_s=20.0)
     await expressions.evaluate(ADA, "$ yaml.dump(1)", {})
     running = [asyncio.create_task(expressions.evaluate(tenant, ENDLESS, {})) for tenant in (ADA, BOB, BOB, BOB)]
@@ -505,7 +502,7 @@ async def test_close_leaves_no_process_and_tells_who_waits(start: Callable[..., 
     await expressions.aclose()
     results = await asyncio.gather(*running, return_exceptions=True)
     assert {type(result) for result in results} == {Unavailable}
-    assert await gone([process for process in psutil.Process().children(recursive=True) if process.pid not in before])
+    assert await gone([process for process in below() if process.pid not in before])
     await expressions.aclose()
     with pytest.raises(Unavailable):
         await expressions.evaluate(ADA, "$ 1 + 1", {})
@@ -533,9 +530,9 @@ async def test_evaluation_that_gets_no_process_in_time_is_unavailable(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what a process has can be seen from outside on Linux only")
 async def test_process_has_nothing_of_the_server(start: Callable[..., Expressions]) -> None:
-    before = {process.pid for process in monty_processes()}
+    before = {process.pid for process in below("monty")}
     await start().evaluate(ADA, "$ 1 + 1", {})
-    (process,) = [process for process in monty_processes() if process.pid not in before]
+    (process,) = [process for process in below("monty") if process.pid not in before]
     assert process.environ() == {}
     assert not [file for file in process.open_files() if not file.path.startswith(("/dev", "/proc"))]
     most = Path(f"/proc/{process.pid}/limits").read_text()

@@ -13,6 +13,7 @@ from mentha.core import config
 from mentha.core.errors import FileInvalid, Unavailable
 from mentha.sandbox.extract import EXTRACTIONS_AT_ONCE_MAX, TENANT_WAITING_MAX, Extracted, Extractor
 from tests.support import pdfs
+from tests.support.processes import below
 from tests.support.talk import until
 
 FUZZED = 10
@@ -30,7 +31,7 @@ async def extractor() -> AsyncIterator[Extractor]:
 
 
 def workers() -> list[psutil.Process]:
-    return [each for each in psutil.Process().children() if any("extract_worker" in part for part in each.cmdline())]
+    return below("extract_worker")
 
 
 async def outcome(extractor: Extractor, raw: bytes) -> Any:

@@ -24,6 +24,7 @@ from mentha.store import embedded, tenants
 from mentha.workflow import change, runs, start
 from mentha.workflow.change import Answer
 from mentha.workflow.start import Wanted
+from tests.support.processes import below
 from tests.support.runs import MARKS, evaluate, new_task, over, parallel, sleep, step, tool, wait
 from tests.support.server import clean_environ
 from tests.support.talk import until
@@ -225,6 +226,15 @@ async def test_executions_of_workers_that_are_killed_and_frozen_are_done_by_othe
             await some.assert_whole()
 
 
+def killed_one(postmaster: int) -> bool:
+    """Whether a process of a connection was there, and is killed."""
+    for each in below("mentha", of=postmaster):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
+            return True
+    return False
+
+
 async def test_executions_go_on_after_crashes_of_the_database(home: Path) -> None:
     external = await asyncio.to_thread(embedded.acquire, home.with_name("external"))
     try:
@@ -235,8 +245,7 @@ async def test_executions_go_on_after_crashes_of_the_database(home: Path) -> Non
                     for _ in range(CRASHES):
                         await asyncio.sleep(0.7)
                         # A backend that is killed takes all others down with it.
-                        killed = next(each for each in psutil.Process(external.pid).children() if "mentha" in " ".join(each.cmdline()))
-                        killed.kill()
+                        await until(lambda: killed_one(external.pid))
                         await until(lambda: is_up(external.dsn))
                 await some.assert_whole()
     finally:
