@@ -77,7 +77,8 @@ def odd_server(worker_dsn: str, model_server: ModelServerHandle, tmp_path_factor
         home=tmp_path_factory.mktemp("odd"),
         dsn=worker_dsn,
         providers=json.dumps(providers),
-        turn_timeout_s="3",
+        # Of this an answer after a call that took too long has 0.9 s.
+        turn_timeout_s="6",
         stream_ping_s="0.05",
         hangup_cancels="true",
         body_bytes_max="100000",
