@@ -3,7 +3,6 @@
 What makes no step or no tool at all was told before, by the shapes of `wire`; what a single text says is looked at by `texts.py`.
 """
 
-import difflib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from mentha.wire.step_walk import Path, bodies_of, items_of, workflows_of
 from mentha.wire.steps import BEGINNINGS, MEMBERS, STEPS_MAX
 from mentha.wire.tasks import Draft, apart
 from mentha.workflow import earlier, texts
-from mentha.workflow.faults import Fault, issue_of, summary
+from mentha.workflow.faults import Fault, issue_of, meant, summary
 from mentha.workflow.plan import make_plan
 from mentha.workflow.texts import Templates
 
@@ -27,8 +26,6 @@ ISSUES_MAX = 100
 # Checking one takes 0.05 ms, and those that are made for it 0.6 ms.
 EXPRESSIONS_MAX = 3_000
 WORKFLOW_NAME_CHARS_MAX = 120
-# Of more names none is proposed: comparing takes 20 µs for each.
-NAMES_COMPARED_MAX = 50
 _ENDING = {"return": "a `return`", "error": "an `error`"}
 _UNIT_S = {"seconds": 1, "minutes": 60, "hours": 3_600, "days": 86_400}
 
@@ -194,7 +191,7 @@ def _stray_member(path: Path, kind: str) -> Fault:
     # A warning: the original took them without a word, and published tasks have them.
     name, has = str(path[-1]), MEMBERS.get(kind, frozenset()) - {"kind_"}
     message = f"`{name}` is no member of a step with `{BEGINNINGS.get(kind, kind)}`, so nothing reads it"
-    fix = _near(name, has) or f"take it out; such a step has {', '.join(f'`{each}`' for each in sorted(has))}"
+    fix = meant(name, has) or f"take it out; such a step has {', '.join(f'`{each}`' for each in sorted(has))}"
     return Fault(path, "unknown_member", message, fix, severity="warning", type="schema")
 
 
@@ -255,12 +252,12 @@ def _of_tool_name(path: Path, name: str, known: _Known) -> Iterator[Fault]:
     if name in known.tools:
         return
     if known.agent_tools is None:
-        near = _near(name, known.tools)
+        near = meant(name, known.tools)
         fix = near or "define it under `tools`, or write `inherit_tools: true` to use the agent's"
         yield Fault(path, "unknown_tool", f"the task has no tool '{name}'", fix)
     elif name not in known.agent_tools:
         # The agent may get it before the task runs.
-        near = _near(name, known.tools | known.agent_tools)
+        near = meant(name, known.tools | known.agent_tools)
         message = f"neither the task nor its agent has a tool '{name}' now"
         yield Fault(path, "unknown_tool", message, near or "give the agent one before you run the task", severity="warning")
 
@@ -271,7 +268,7 @@ def _of_yield(path: Path, step: JsonObject, known: _Known) -> Iterator[Fault]:
         fix = "move its steps to a subworkflow, and call that from both"
         yield Fault(place, "calls_main", "`main` can't be called", fix, type="schema")
     elif name not in known.workflows:
-        fix = _near(name, known.workflows - {"main"}) or f"write `{name}:` with a list of steps beside `main`"
+        fix = meant(name, known.workflows - {"main"}) or f"write `{name}:` with a list of steps beside `main`"
         yield Fault(place, "unknown_workflow", f"the task has no subworkflow '{name}'", fix, type="schema")
 
 
@@ -305,8 +302,3 @@ def _of_wait(path: Path, step: JsonObject, _: _Known) -> Iterator[Fault]:
 
 
 _CHECKS = {"tool_call": _of_tool_call, "yield": _of_yield, "prompt": _of_prompt, "sleep": _of_sleep, "wait_for_input": _of_wait}
-
-
-def _near(name: str, known: frozenset[str]) -> str | None:
-    near = difflib.get_close_matches(name, sorted(known), n=1) if len(known) <= NAMES_COMPARED_MAX else []
-    return f"did you mean '{near[0]}'?" if near else None

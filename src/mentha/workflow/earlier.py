@@ -2,16 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 
 from mentha.core.json import JsonObject
 from mentha.expr import paths
 from mentha.expr.compile import compile_text, is_plain
-from mentha.workflow.faults import Fault
+from mentha.workflow.faults import Fault, meant
 from mentha.workflow.texts import Text
-
-# Of more labels none is proposed: comparing takes 20 µs for each.
-LABELS_COMPARED_MAX = 50
 
 
 @dataclass(slots=True)
@@ -76,6 +72,5 @@ def _label_problem(label: str, index: int, steps: Steps, earlier: str) -> tuple[
         return None
     if label in steps.labels:
         return (f"`steps['{label}']` comes after this step, so it has not run yet", earlier) if steps.labels[label] > index else None
-    near = get_close_matches(label, sorted(steps.labels), n=1) if len(steps.labels) <= LABELS_COMPARED_MAX else []
-    fix = f"did you mean '{near[0]}'?" if near else f"give the step that is meant `label: {label}`, or name it by its number"
+    fix = meant(label, steps.labels) or f"give the step that is meant `label: {label}`, or name it by its number"
     return f"no step of the workflow has the label '{label}'", fix

@@ -3,14 +3,17 @@
 A place is named as the original did: `workflows.main.steps[2].evaluate.key`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Literal
 
 from mentha.core.json import JsonObject
 from mentha.wire.step_walk import Path
 
 EXPRESSION_CHARS_SHOWN = 200
+# Of more names none is proposed: comparing takes 20 µs for each.
+NAMES_COMPARED_MAX = 50
 _ELLIPSIS = "…"
 
 Severity = Literal["error", "warning"]
@@ -43,6 +46,12 @@ def issue_of(fault: Fault) -> JsonObject:
         "details": {"issue_type": fault.issue_type, "expression": expression},
         **({} if fault.fix is None else {"fix": fault.fix}),
     }
+
+
+def meant(name: str, known: Collection[str]) -> str | None:
+    """A fix for a name that is not there: the most similar one that is, if any is similar."""
+    near = get_close_matches(name, sorted(known), n=1) if len(known) <= NAMES_COMPARED_MAX else []
+    return f"did you mean '{near[0]}'?" if near else None
 
 
 def location(path: Path) -> str:
