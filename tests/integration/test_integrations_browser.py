@@ -181,6 +181,13 @@ async def test_page_that_closes_before_its_picture_is_taken_is_told_of_and_asked
     assert failed.value.retry
 
 
+async def test_page_that_closes_while_it_opens_an_address_is_told_of_and_not_asked_again(browser: BrowserServer) -> None:
+    browser.instead = {"Page.navigate": CLOSED}
+    with pytest.raises(ToolFailed, match="closed during `navigate`") as failed:
+        await act(browser, "navigate", text="https://example.com/")
+    assert not failed.value.retry
+
+
 async def test_page_that_closes_as_it_is_found_is_looked_for_again(browser: BrowserServer) -> None:
     browser.instead = {"Page.enable": CLOSED}
     assert (await act(browser, "screenshot"))["base64_image"] == PNG

@@ -64,7 +64,7 @@ async def _acted(service: Service, page: Page, action: str) -> JsonObject:
 def _closed(service: Service, action: str) -> JsonObject:
     """Of a page that closed meanwhile. It is what a click may have been for, and no failure then. Pure."""
     if action in _LOOKING | _OPENING:
-        raise service.failed(f"the page closed during `{action}`; there may be another one now", retry=True)
+        raise service.failed(f"the page closed during `{action}`; there may be another one now", retry=action in _LOOKING)
     return {"output": f"the page closed during `{action}`"}
 
 
