@@ -78,6 +78,8 @@ async def test_version_is_run_with_its_plan_its_tools_and_what_expressions_can_a
         "inherit_tools": False,
         "metadata": {"a": 1},
     }
+    assert [each["name"] for each in plan["task"]["workflows"]] == ["main"]
+    assert [(each["name"], each["spec"]["headers"]) for each in plan["task"]["tools"]] == [("call", {"X-Token": masks.MARKER})]
     (tool,) = plan["tools"]
     assert (tool["name"], tool["api_call"]["headers"], UUID(tool["id"]).version) == ("call", {"X-Token": "t"}, 7)
     assert [held["name"] for held in plan["workflows"]["main"][1]["tools"]] == ["held", "held2"]
