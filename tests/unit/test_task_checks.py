@@ -21,9 +21,8 @@ CALL: Any = {"name": "call", "api_call": {"method": "GET", "url": "https://x.exa
 def found(main: list[Any], agent_tools: tuple[str, ...] = (), **more: Any) -> list[tuple[str, str, str]]:
     """Severity, stable name and place of all faults."""
     task = CreateTaskRequest.model_validate({"name": "T", "main": main, **more})
-    place = lambda path: ".".join(map(str, path))  # noqa: E731
     return [
-        (each.severity[0], each.issue_type, place(each.path))
+        (each.severity[0], each.issue_type, ".".join(map(str, each.path)))
         for each in faults(definition_of(task), strays=task.strays, agent_tools=agent_tools)
     ]
 

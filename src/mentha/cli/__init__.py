@@ -40,7 +40,7 @@ def build(names: Sequence[str] = COMMANDS) -> typer.Typer:
 def main() -> None:
     """Run the command line."""
     asked = next(iter(sys.argv[1:]), None)
-    # What is imported stays: looking for garbage in it is a tenth of the start.
+    # What is imported stays: looking for garbage in it is a twentieth of the start.
     gc.disable()
     commands = build([asked] if asked in COMMANDS else COMMANDS)
     gc.enable()

@@ -9,6 +9,7 @@ No connection is held while bytes are read. A text that was read out of a PDF is
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from mentha.core import tokens
@@ -181,7 +182,7 @@ class Attachments:
 
     async def _pdf(self, tenant: UUID, stored: Stored) -> str:
         # Read when its turn has come: many that wait would fill the memory.
-        source = lambda: self._bytes(tenant, stored, stored.file.size)  # noqa: E731
+        source = partial(self._bytes, tenant, stored, stored.file.size)
         found = await self._extractor.pdf(tenant, source, chars_max=self._settings.doc_chars_max + 1)
         async with self._database.connection() as tx:
             await files.keep_text(tx, tenant, stored.file.id, stored.blob_id, found.text)
